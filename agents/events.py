@@ -15,14 +15,16 @@ from agents.evidence import Answer, ClusterIdentity, Diagnosis, Domain, Evidence
 SCHEMA_VERSION = 1
 
 
-class _Event(BaseModel):
+class TurnEvent(BaseModel):
+    """What every event has."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     turn_id: str
     sequence: int = Field(ge=1)
 
 
-class Step(_Event):
+class Step(TurnEvent):
     """A step of the turn began or ended; `detail` is a sentence for people, `milliseconds` is set when it ended."""
 
     type: Literal["step"] = "step"
@@ -32,7 +34,7 @@ class Step(_Event):
     milliseconds: float | None = None
 
 
-class Route(_Event):
+class Route(TurnEvent):
     """Which specialists were chosen, and why."""
 
     type: Literal["route"] = "route"
@@ -40,7 +42,7 @@ class Route(_Event):
     cluster: ClusterIdentity
 
 
-class Handoff(_Event):
+class Handoff(TurnEvent):
     """The conversation goes from one specialist to another."""
 
     type: Literal["handoff"] = "handoff"
@@ -49,24 +51,24 @@ class Handoff(_Event):
     reason: str
 
 
-class FindingEvent(_Event):
+class FindingEvent(TurnEvent):
     type: Literal["finding"] = "finding"
     finding: Finding
 
 
-class EvidenceEvent(_Event):
+class EvidenceEvent(TurnEvent):
     """Evidence beyond the findings': documents found, what a tool brought."""
 
     type: Literal["evidence"] = "evidence"
     evidence: Evidence
 
 
-class DiagnosisEvent(_Event):
+class DiagnosisEvent(TurnEvent):
     type: Literal["diagnosis"] = "diagnosis"
     diagnosis: Diagnosis
 
 
-class Token(_Event):
+class Token(TurnEvent):
     """A piece of the answer: whole sentences, already checked. `specialist` says under whose name it stands."""
 
     type: Literal["token"] = "token"
@@ -74,7 +76,7 @@ class Token(_Event):
     specialist: Domain | None = None
 
 
-class ToolEvent(_Event):
+class ToolEvent(TurnEvent):
     """A specialist used a tool; `summary` says what it brought, `failed` that it brought nothing."""
 
     type: Literal["tool"] = "tool"
@@ -84,7 +86,7 @@ class ToolEvent(_Event):
     status: Literal["started", "done", "failed"]
 
 
-class Notice(_Event):
+class Notice(TurnEvent):
     """Something the person should know about this answer: degraded, model switched, masked, another cluster."""
 
     type: Literal["notice"] = "notice"
@@ -92,7 +94,7 @@ class Notice(_Event):
     message: str
 
 
-class UsageEvent(_Event):
+class UsageEvent(TurnEvent):
     """One model call was made; `cost` is US dollars, None where no price is known."""
 
     type: Literal["usage"] = "usage"
@@ -103,12 +105,12 @@ class UsageEvent(_Event):
     cost: float | None
 
 
-class Done(_Event):
+class Done(TurnEvent):
     type: Literal["done"] = "done"
     answer: Answer
 
 
-class ErrorEvent(_Event):
+class ErrorEvent(TurnEvent):
     """The turn ended without an answer; the conversation is kept."""
 
     type: Literal["error"] = "error"

@@ -47,6 +47,19 @@ class QuestionEmpty(BadInput):
     code = "question-empty"
 
 
+class TurnCancelled(KubeChatError):
+    """The person stopped the question."""
+
+    code = "cancelled"
+    retryable = True
+    exit_code = 2
+
+
+class TurnTimedOut(KubeChatError):
+    code = "turn-timed-out"
+    retryable = True
+
+
 class SettingsInvalid(BadInput):
     code = "settings-invalid"
 

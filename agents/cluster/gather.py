@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from agents.cluster.kinds import is_read
 from agents.cluster.objects import K8sObject, container_statuses, containers, integer, mapping, pod_spec, text
-from agents.cluster.reader import ClusterReader, LogRequest, Missing, ResourceType
+from agents.cluster.reader import ClusterReader, Listing, LogRequest, Missing, ResourceType
 from agents.cluster.view import ClusterView, LogKey
+from agents.evidence import ClusterIdentity
 
 MAX_PARALLEL_LISTS = 8
 MAX_PARALLEL_LOGS = 8
@@ -30,53 +32,80 @@ class GatherLimits:
     log_lines: int = 200
 
 
-@dataclass(slots=True)
-class _Gathered:
-    objects: list[K8sObject]
-    listed: dict[str, frozenset[str] | None]
-    missing: list[tuple[str, Missing]]
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All objects of a cluster at one time, before logs: what may be shared by several questions for some seconds."""
+
+    identity: ClusterIdentity
+    taken_at: datetime
+    objects: tuple[K8sObject, ...]
+    listed: Mapping[str, frozenset[str] | None]
+    missing: tuple[tuple[str, Missing], ...]
 
 
 async def gather_view(
-    reader: ClusterReader, *, focus: frozenset[str] = frozenset(), limits: GatherLimits = GatherLimits()
+    reader: ClusterReader, *, focus: frozenset[str] = frozenset(), limits: GatherLimits | None = None
 ) -> ClusterView:
     """The view of the whole cluster with the logs that a diagnosis needs; `focus` names the namespaces asked about.
 
     Raises ClusterError when the cluster cannot be asked at all.
     """
+    return await add_logs(reader, await gather_inventory(reader), focus=focus, limits=limits)
+
+
+async def gather_inventory(reader: ClusterReader) -> Inventory:
+    """Lists every known kind that the cluster serves. Raises ClusterError when it cannot be asked at all."""
     identity, resources = await asyncio.gather(reader.identity(), reader.resources())
-    gathered = await _read_lists(reader, [r for r in resources if is_read(r)])
-    gathered.missing.extend(await reader.problems())
-    pods = [o for o in gathered.objects if o.kind == "Pod"]
-    requests = _log_requests(pods, focus, limits, gathered.missing)
-    logs = await _read_logs(reader, requests, gathered.missing)
+    objects, listed, missing = await _read_lists(reader, [r for r in resources if is_read(r)])
+    missing.extend(await reader.problems())
+    return Inventory(identity, await reader.now(), tuple(objects), listed, tuple(dict.fromkeys(missing)))
+
+
+async def add_logs(
+    reader: ClusterReader,
+    inventory: Inventory,
+    *,
+    focus: frozenset[str] = frozenset(),
+    limits: GatherLimits | None = None,
+) -> ClusterView:
+    """The view over an inventory, with the logs that a diagnosis of `focus` needs."""
+    missing = list(inventory.missing)
+    pods = [o for o in inventory.objects if o.kind == "Pod"]
+    requests = _log_requests(pods, focus, limits or GatherLimits(), missing)
+    logs = await _read_logs(reader, requests, missing)
     return ClusterView(
-        identity=identity,
-        taken_at=await reader.now(),
-        objects=gathered.objects,
-        listed=gathered.listed,
-        missing=tuple(dict.fromkeys(gathered.missing)),
+        identity=inventory.identity,
+        taken_at=inventory.taken_at,
+        objects=inventory.objects,
+        listed=inventory.listed,
+        missing=tuple(dict.fromkeys(missing)),
         logs=logs,
         focus=focus,
     )
 
 
-async def _read_lists(reader: ClusterReader, resources: Sequence[ResourceType]) -> _Gathered:
+_Lists = tuple[list[K8sObject], dict[str, frozenset[str] | None], list[tuple[str, Missing]]]
+
+
+async def _read_lists(reader: ClusterReader, resources: Sequence[ResourceType]) -> _Lists:
     gate = asyncio.Semaphore(MAX_PARALLEL_LISTS)
-    gathered = _Gathered([], {}, [])
+    objects: list[K8sObject] = []
+    listed: dict[str, frozenset[str] | None] = {}
+    missing: list[tuple[str, Missing]] = []
 
-    async def read(resource: ResourceType) -> tuple[ResourceType, list[K8sObject], Missing | None]:
+    async def read(resource: ResourceType) -> tuple[ResourceType, Listing]:
         async with gate:
-            listing = await reader.list_objects(resource)
-        return resource, [K8sObject(raw) for raw in listing.items], listing.missing
+            return resource, await reader.list_objects(resource)
 
-    for resource, objects, missing in await asyncio.gather(*(read(r) for r in resources)):
-        gathered.objects.extend(objects)
-        if missing is None:
-            gathered.listed[resource.kind] = None
-        else:
-            gathered.missing.append((resource.kind, missing))
-    return gathered
+    for resource, listing in await asyncio.gather(*(read(r) for r in resources)):
+        objects.extend(K8sObject(raw) for raw in listing.items)
+        if listing.missing is None:
+            listed[resource.kind] = None
+            continue
+        missing.append((resource.kind, listing.missing))
+        if listing.complete_in:
+            listed[resource.kind] = listing.complete_in
+    return objects, listed, missing
 
 
 def _log_requests(
@@ -91,7 +120,7 @@ def _log_requests(
         for _, container in containers(pod_spec(pod)):
             name = text(container, "name")
             status = statuses.get(name, {})
-            if not _ever_ran(status):
+            if not has_run(status):
                 continue
             request = LogRequest(pod.namespace, pod.name, name, tail=limits.log_lines)
             if is_unwell(pod, status):
@@ -107,7 +136,7 @@ def _log_requests(
     return unwell[: limits.unwell_containers] + well[: limits.focus_containers]
 
 
-def _ever_ran(status: Mapping[str, object]) -> bool:
+def has_run(status: Mapping[str, object]) -> bool:
     """A container that never started has no log; asking for it would only bring an error."""
     state, last = mapping(status, "state"), mapping(status, "lastState")
     return bool({"running", "terminated"} & {*state, *last})
@@ -137,9 +166,9 @@ async def _read_logs(
     logs: dict[LogKey, tuple[str, ...]] = {}
     for request, lines, why in await asyncio.gather(*(read(r) for r in requests)):
         key = LogKey(request.namespace, request.pod, request.container, request.previous)
-        if why is None:
+        if why is None or lines:  # a log that was cut is worth reading, and said to be cut
             logs[key] = lines
-        elif why.reason != "absent":  # no log is no news; a log that may not be read is
+        if why is not None and why.reason != "absent":  # no log is no news; a log that may not be read is
             what = f"log of {request.namespace}/{request.pod} {request.container}"
             missing.append((what + (" (previous)" if request.previous else ""), why))
     return logs

@@ -1,0 +1,60 @@
+"""Shares wide readings of one cluster between questions: reused for some seconds, at most two under way at once.
+
+Promise: two questions within `reuse_seconds` cost one reading; a question that comes while the same reading is under
+way waits for it. A reading that fails is not kept. One source belongs to one reader, hence to one cluster and one
+identity: never shared across either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from agents.cluster.gather import GatherLimits, Inventory, add_logs, gather_inventory
+from agents.cluster.reader import ClusterReader
+from agents.cluster.view import ClusterView
+from agents.evidence import ClusterIdentity
+
+REUSE_SECONDS = 15.0
+
+
+class ViewSource:
+    """Views of one cluster on demand."""
+
+    def __init__(self, reader: ClusterReader, *, reuse_seconds: float = REUSE_SECONDS, parallel: int = 2) -> None:
+        self.reader = reader
+        self._reuse_seconds = reuse_seconds
+        self._gate = asyncio.Semaphore(parallel)
+        self._kept: tuple[float, Inventory] | None = None
+        self._pending: asyncio.Task[Inventory] | None = None
+
+    async def identity(self) -> ClusterIdentity:
+        """Which cluster this is."""
+        return await self.reader.identity()
+
+    async def inventory(self) -> Inventory:
+        """All objects, at most `reuse_seconds` old. Raises ClusterError."""
+        if self._kept is not None and time.monotonic() - self._kept[0] <= self._reuse_seconds:
+            return self._kept[1]
+        if self._pending is None or self._pending.done():
+            self._pending = asyncio.create_task(self._read())
+        # shielded: one asker that gives up must not cancel the reading that others wait for
+        return await asyncio.shield(self._pending)
+
+    async def _read(self) -> Inventory:
+        async with self._gate:
+            inventory = await gather_inventory(self.reader)
+        self._kept = (time.monotonic(), inventory)
+        return inventory
+
+    async def view(self, focus: frozenset[str] = frozenset(), limits: GatherLimits | None = None) -> ClusterView:
+        """A view with the logs that a diagnosis of `focus` needs. Raises ClusterError."""
+        inventory = await self.inventory()
+        async with self._gate:
+            return await add_logs(self.reader, inventory, focus=focus, limits=limits)
+
+    async def aclose(self) -> None:
+        """Stops a reading under way and closes the reader."""
+        if self._pending is not None and not self._pending.done():
+            self._pending.cancel()
+        await self.reader.aclose()

@@ -1,0 +1,268 @@
+"""The entry to KubeChat: ask a question, follow its events, cancel it. It names the steps of a turn and does none of
+them.
+
+Promise: a question is recorded before anything is done about it, and its turn ends in exactly one `done` or `error`
+event, which is recorded, whatever fails. A reader that goes away does not stop the turn; `cancel` does. The answer of
+a turn is the text of its stream, collected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from agents.events import Done, ErrorEvent, Event
+from agents.evidence import Answer, ClusterIdentity, Domain, RouteTaken
+from agents.focus import focus_from_json, focus_to_json
+from agents.graph import run_turn
+from agents.record import Thread, TurnOutcome
+from agents.scope import MAX_QUESTION
+from agents.state import Exchange, PartState, Services, TurnWork
+from agents.stream import TurnStream
+from assistant.errors import (
+    ClusterMismatch,
+    InternalError,
+    KubeChatError,
+    QuestionEmpty,
+    QuestionTooLong,
+    TurnCancelled,
+    TurnTimedOut,
+)
+from assistant.types import LOCAL_PRINCIPAL, Mode, Principal, TurnContext
+
+log = structlog.get_logger(__name__)
+TURN_SECONDS = 300.0
+REMEMBERED_TURNS = 4
+REMEMBERED_CHARACTERS = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question. `agent` forces a specialist; `confirm_cluster` continues a conversation on another cluster."""
+
+    question: str
+    thread_id: str | None = None
+    namespace: str | None = None
+    agent: Domain | None = None
+    confirm_cluster: bool = False
+    principal: Principal = LOCAL_PRINCIPAL
+
+
+@dataclass(frozen=True, slots=True)
+class TurnHandle:
+    """A turn under way."""
+
+    thread_id: str
+    turn_id: str
+    stream: TurnStream
+    task: asyncio.Task[None]
+
+    def events(self, after: int = 0) -> AsyncIterator[Event]:
+        """The turn's events from a number on, until it ends."""
+        return self.stream.follow(after)
+
+    async def outcome(self) -> Done | ErrorEvent:
+        """The last event of the turn."""
+        last: Event | None = None
+        async for event in self.events():
+            last = event
+        if not isinstance(last, Done | ErrorEvent):
+            raise InternalError("A turn ended without an answer.")
+        return last
+
+
+class Conversation:
+    """Conversations about one cluster, over its services."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._running: dict[str, TurnHandle] = {}
+
+    @property
+    def services(self) -> Services:
+        return self._services
+
+    async def ask(self, ask: Ask) -> TurnHandle:
+        """Starts a turn. Raises BadInput for a question that is empty or too long, ThreadNotFound, ClusterMismatch,
+        StorageUnavailable: then nothing was started."""
+        question = self._services.mask(checked_question(ask.question))
+        identity = await self._services.source.identity()
+        thread = await self._thread(ask, question, identity)
+        turn = await self._services.record.start_turn(thread.id, question)
+        stream = TurnStream(turn.id, self._services.record)
+        work = await self._work(ask, thread, question, identity, stream)
+        task = asyncio.create_task(self._run(work), name=f"turn-{turn.id}")
+        handle = TurnHandle(thread.id, turn.id, stream, task)
+        self._running[turn.id] = handle
+        task.add_done_callback(lambda _: self._running.pop(turn.id, None))
+        return handle
+
+    async def follow(self, turn_id: str, after: int = 0) -> AsyncIterator[Event]:
+        """The events of a turn that runs, or that is recorded, from a number on."""
+        handle = self._running.get(turn_id)
+        if handle is not None:
+            async for event in handle.events(after):
+                yield event
+        else:
+            for event in await self._services.record.events(turn_id, after):
+                yield event
+
+    async def cancel(self, turn_id: str) -> bool:
+        """Stops a turn that runs here; what was said so far is kept. False when none runs."""
+        handle = self._running.get(turn_id)
+        if handle is None:
+            return False
+        handle.task.cancel()
+        await asyncio.wait([handle.task])
+        return True
+
+    async def close(self) -> None:
+        """Cancels what runs and waits for its record."""
+        handles = list(self._running.values())
+        for handle in handles:
+            handle.task.cancel()
+        if handles:
+            await asyncio.wait([h.task for h in handles])
+
+    async def _thread(self, ask: Ask, question: str, identity: ClusterIdentity) -> Thread:
+        record = self._services.record
+        if ask.thread_id is None:
+            return await record.create_thread(
+                cluster_id=identity.id, cluster_name=identity.label, title=question, principal=ask.principal.id
+            )
+        thread = await record.get_thread(ask.thread_id, ask.principal.id)
+        if thread.cluster_id != identity.id:
+            if not ask.confirm_cluster:
+                raise ClusterMismatch(
+                    f"This conversation was held about {thread.cluster_name}; KubeChat now looks at {identity.label}. "
+                    "Confirm that it shall go on there (--confirm-cluster), or start a new conversation."
+                )
+            await record.move_to_cluster(thread.id, identity.id, identity.label)
+        return thread
+
+    async def _work(
+        self, ask: Ask, thread: Thread, question: str, identity: ClusterIdentity, stream: TurnStream
+    ) -> TurnWork:
+        record = self._services.record
+        turns = await record.history(thread.id, limit=REMEMBERED_TURNS + 1) if thread.turn_count else ()
+        same_cluster = thread.cluster_id == identity.id
+        context = TurnContext(
+            thread_id=thread.id,
+            cluster_id=identity.id,
+            principal=ask.principal,
+            namespace=ask.namespace,
+            deadline=time.monotonic() + TURN_SECONDS,
+        )
+        return TurnWork(
+            context=context,
+            services=self._services,
+            stream=stream,
+            identity=identity,
+            question=question,
+            forced=ask.agent,
+            current=thread.domain,
+            previous=focus_from_json(thread.focus) if same_cluster else None,
+            history=[
+                Exchange(t.question, t.answer[:REMEMBERED_CHARACTERS])
+                for t in turns
+                if t.id != stream.turn_id and t.answer
+            ],
+            known_evidence=await record.evidence(thread.id) if thread.turn_count else {},
+        )
+
+    async def _run(self, work: TurnWork) -> None:
+        """One turn to its end. The outermost edge: whatever is raised becomes an event, and is recorded."""
+        error: KubeChatError | None = None
+        cancelled = False
+        parts: Sequence[PartState] = ()
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                final = await run_turn(work)
+            parts = final.get("parts", [])
+        except asyncio.CancelledError:
+            cancelled, error = True, TurnCancelled("The question was cancelled; what was said so far is kept.")
+        except TimeoutError:
+            error = TurnTimedOut(f"The question took longer than {TURN_SECONDS:.0f} s and was stopped.")
+        except KubeChatError as failure:
+            error = failure
+        except Exception:
+            log.exception("turn failed", turn=work.stream.turn_id)
+            error = InternalError(f"Something broke in KubeChat; its log says what, under turn {work.stream.turn_id}.")
+        await self._finish(work, parts, error, cancelled)
+
+    async def _finish(
+        self, work: TurnWork, parts: Sequence[PartState], error: KubeChatError | None, cancelled: bool
+    ) -> None:
+        """The last event and the record of the turn; the reader gets its last event even when the record fails."""
+        stream = work.stream
+        try:
+            await self._record_evidence(work)
+            answer = None if error is not None else self._answer(work, parts)
+            if answer is not None:
+                await stream.emit(Done, answer=answer)
+            elif error is not None:
+                await stream.emit(ErrorEvent, **error.as_json())
+            await stream.flush()
+            await self._services.record.finish_turn(stream.turn_id, _outcome(work, answer, error, cancelled))
+        except KubeChatError as failure:
+            log.warning("turn not recorded", turn=stream.turn_id, code=failure.code)
+            if not stream.ended:
+                await stream.emit(ErrorEvent, **failure.as_json())
+        finally:
+            await stream.close()
+
+    async def _record_evidence(self, work: TurnWork) -> None:
+        own = {e.id: e for e in work.all_evidence().values() if e.id not in work.known_evidence}
+        await self._services.record.save_evidence(work.stream.turn_id, list(own.values()))
+
+    def _answer(self, work: TurnWork, parts: Sequence[PartState]) -> Answer:
+        used_model = any(part["used_model"] for part in parts)
+        model = self._services.model
+        usage, cost = work.stream.usage()
+        return Answer(
+            thread_id=work.context.thread_id,
+            turn_id=work.stream.turn_id,
+            mode=Mode.MODEL if used_model else Mode.EVIDENCE_ONLY,
+            cluster=work.identity,
+            route=work.route or RouteTaken(domains=(), scores={}, reason=""),
+            text=work.stream.text.strip(),
+            diagnosis=work.diagnosis,
+            documents=work.documents,
+            unbacked=tuple(u for part in parts for u in part["unbacked"]),
+            model=model.name if model is not None and usage.calls else None,
+            text_went_to=model.destination if model is not None and usage.calls else None,
+            usage=usage,
+            cost=cost,
+        )
+
+
+def checked_question(question: str) -> str:
+    """The question without surrounding space. Raises QuestionEmpty and QuestionTooLong."""
+    stripped = question.replace("\x00", "").strip()
+    if not stripped:
+        raise QuestionEmpty("The question is empty. Ask in plain words, for example: why is checkout not ready?")
+    if len(stripped) > MAX_QUESTION:
+        raise QuestionTooLong(
+            f"The question has {len(stripped):,} characters; at most {MAX_QUESTION:,} are read. "
+            "Ask in a sentence or two, and name the pod whose log you would have pasted."
+        )
+    return stripped
+
+
+def _outcome(work: TurnWork, answer: Answer | None, error: KubeChatError | None, cancelled: bool) -> TurnOutcome:
+    usage, cost = work.stream.usage()
+    return TurnOutcome(
+        status="cancelled" if cancelled else "failed" if error is not None else "done",
+        answer=work.stream.text,
+        mode=answer.mode if answer is not None else None,
+        route=work.route,
+        model=answer.model if answer is not None else None,
+        usage=usage,
+        cost=cost,
+        error=error,
+        focus=focus_to_json(work.scope) if answer is not None and work.scope.needs_cluster else None,
+    )

@@ -1,0 +1,183 @@
+"""Renders a diagnosis as an engineer's note, without a model: what is wrong, why, the evidence, what to do, what is
+healthy.
+
+Promise: every statement about the cluster bears the marks of the evidence that it stands on, and nothing is said that
+is not in the diagnosis. The text is Markdown, made of blocks that can be streamed one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from agents.evidence import Diagnosis, Domain, Evidence, Finding, NotChecked, RootCause, Severity
+from agents.scope import Scope
+from agents.specialists.rows import SPECIALISTS
+
+MAX_OTHER_FINDINGS = 8
+MAX_NOT_CHECKED = 8
+_BADGE = {
+    Severity.CRITICAL: "Critical",
+    Severity.ERROR: "Error",
+    Severity.WARNING: "Warning",
+    Severity.INFO: "Info",
+}
+
+
+Share = tuple[list[RootCause], list[Finding]]
+
+
+def opening(scope: Scope) -> Iterator[str]:
+    """What is said before anybody speaks: names in the question that do not exist."""
+    for unknown in scope.unknown:
+        yield f"{unknown}\n\n"
+
+
+def part_blocks(diagnosis: Diagnosis, scope: Scope, domain: Domain, domains: Sequence[Domain]) -> Iterator[str]:
+    """One specialist's part: its share of the causes and findings. With several speakers no cause is told twice."""
+    if not scope.needs_cluster:
+        yield (
+            "No model is configured, so this general question is not answered in free words "
+            "(set `KUBECHAT_MODEL` to have that).\n\n"
+        )
+        return
+    causes, findings = shares(diagnosis, domains)[domain]
+    yield from _part(diagnosis, causes, findings, scope, domain, len(domains) > 1)
+
+
+def closing(
+    diagnosis: Diagnosis, details: Sequence[Evidence] = (), documents: Sequence[Evidence] = ()
+) -> Iterator[str]:
+    """What is said after everybody has spoken, without a model: what was asked to see, runbooks, health, gaps."""
+    yield from _details(details)
+    yield from _documents(documents)
+    yield from _healthy(diagnosis)
+    yield from _not_checked(diagnosis.not_checked)
+
+
+def heading(domain: Domain) -> str:
+    """The name under which a specialist's part stands when several speak."""
+    return f"### {SPECIALISTS[domain].title}\n\n"
+
+
+def shares(diagnosis: Diagnosis, domains: Sequence[Domain]) -> dict[Domain, Share]:
+    """Who tells which cause and which finding: each is told once, by its own domain, else by the first speaker."""
+    found: dict[Domain, Share] = {d: ([], []) for d in domains}
+    for cause in diagnosis.root_causes:
+        found[cause.domain if cause.domain in found else domains[0]][0].append(cause)
+    told = {(c.code, c.object.key) for c in diagnosis.root_causes}
+    explained = {e.finding for c in diagnosis.root_causes for e in c.explains}
+    for item in diagnosis.findings:
+        if (item.code, item.object.key) not in told and item.id not in explained:
+            found[item.domain if item.domain in found else domains[0]][1].append(item)
+    return found
+
+
+def _part(
+    diagnosis: Diagnosis,
+    causes: Sequence[RootCause],
+    findings: Sequence[Finding],
+    scope: Scope,
+    domain: Domain,
+    several: bool,
+) -> Iterator[str]:
+    if not causes:
+        yield _nothing_wrong(diagnosis, scope, domain, several)
+    elif len(causes) > 1:
+        worst = (
+            f"{len(causes)} things need a change" if causes[0].severity.is_fault else f"{len(causes)} risks stand out"
+        )
+        yield f"**{worst}; the most important first.**\n\n"
+    for number, cause in enumerate(causes, 1):
+        yield _cause(cause, number if len(causes) > 1 else 0)
+    findings = [f for f in findings if f.severity is not Severity.INFO]
+    if findings:
+        lines = [
+            f"- {_BADGE[f.severity]}: {f.message} {_marks(f.evidence)}".rstrip() for f in findings[:MAX_OTHER_FINDINGS]
+        ]
+        if len(findings) > MAX_OTHER_FINDINGS:
+            lines.append(f"- … and {len(findings) - MAX_OTHER_FINDINGS} more among the findings")
+        yield "**Also seen, and not the cause**\n\n" + "\n".join(lines) + "\n\n"
+
+
+def _nothing_wrong(diagnosis: Diagnosis, scope: Scope, domain: Domain, several: bool) -> str:
+    place = scope.sentence()
+    if several:
+        return f"Nothing in {place} is wrong that belongs to {SPECIALISTS[domain].subject}.\n\n"
+    if any(c.severity.is_fault for c in diagnosis.root_causes):
+        return f"In {place} nothing is broken; see below for what is wrong elsewhere.\n\n"
+    return f"**Nothing is broken in {place} now.** All checks ran and found no fault to act on.\n\n"
+
+
+def _cause(cause: RootCause, number: int) -> str:
+    head = f"{number}. " if number else ""
+    lines = [
+        f"#### {head}{cause.object}",
+        "",
+        f"**{_BADGE[cause.severity]}.** {cause.cause} {_marks(cause.evidence)}".rstrip(),
+        "",
+    ]
+    if cause.explains:
+        lines += ["**What it explains**", ""]
+        lines += [f"- {e.object}: {e.how}" if e.how else f"- {e.object}" for e in cause.explains]
+        lines.append("")
+    lines += ["**Evidence**", ""]
+    lines += [_evidence_line(e) for e in cause.evidence]
+    lines += ["", "**What to do**", "", cause.remedy, ""]
+    if cause.confidence < 0.75:
+        lines += [f"_Confidence {cause.confidence:.0%}: confirm it before you change anything._", ""]
+    return "\n".join(lines) + "\n"
+
+
+def _evidence_line(item: Evidence) -> str:
+    excerpt = " ⏎ ".join(line.strip() for line in item.excerpt.splitlines() if line.strip())
+    return f"- [{item.id}] {item.object}, {item.locator}: {_code(excerpt)}"
+
+
+def _code(text: str) -> str:
+    """Text from the cluster as an inline code span, in a fence longer than any run of backticks in it."""
+    runs = max((len(run) for run in _backtick_runs(text)), default=0)
+    fence = "`" * (runs + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _backtick_runs(text: str) -> Iterator[str]:
+    run = ""
+    for character in text + " ":
+        if character == "`":
+            run += character
+        elif run:
+            yield run
+            run = ""
+
+
+def _marks(evidence: Sequence[Evidence]) -> str:
+    return " ".join(f"[{e.id}]" for e in evidence[:4] if e.id)
+
+
+def _details(details: Sequence[Evidence]) -> Iterator[str]:
+    for item in details:
+        fence = "`" * max(3, max((len(r) for r in _backtick_runs(item.excerpt)), default=0) + 1)
+        yield f"**{item.object}, {item.locator}** [{item.id}]\n\n{fence}text\n{item.excerpt}\n{fence}\n\n"
+
+
+def _healthy(diagnosis: Diagnosis) -> Iterator[str]:
+    if diagnosis.healthy:
+        shown = ", ".join(
+            f"{h.object.kind} {h.object.namespace}/{h.object.name} ({h.detail})" for h in diagnosis.healthy[:6]
+        )
+        more = f" and {len(diagnosis.healthy) - 6} more" if len(diagnosis.healthy) > 6 else ""
+        yield f"**Healthy:** {shown}{more}.\n\n"
+
+
+def _not_checked(items: Sequence[NotChecked]) -> Iterator[str]:
+    if items:
+        lines = [f"- {n.what}: {n.reason}" + (f" ({n.detail})" if n.detail else "") for n in items[:MAX_NOT_CHECKED]]
+        if len(items) > MAX_NOT_CHECKED:
+            lines.append(f"- … and {len(items) - MAX_NOT_CHECKED} more")
+        yield "**Not checked**\n\n" + "\n".join(lines) + "\n\n"
+
+
+def _documents(documents: Sequence[Evidence]) -> Iterator[str]:
+    for item in documents:
+        yield f"{item.excerpt}\n\n_From the runbook {item.locator}_ [{item.id}]\n\n"

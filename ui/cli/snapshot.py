@@ -1,0 +1,79 @@
+"""`kubechat snapshot`: record a live cluster in a folder, and serve such a folder as a read-only Kubernetes API."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from assistant.settings import Settings
+from ui.cli.options import json_option, load_settings
+from ui.cli.output import print_json
+from ui.container import open_source
+
+
+@click.group()
+def snapshot() -> None:
+    """Record a live cluster, or serve a recorded one."""
+
+
+@snapshot.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("-n", "--namespace", "namespaces", multiple=True, help="Only this namespace; may be given again.")
+@click.option("--context", help="Context of the kubeconfig.")
+@click.option("--kubeconfig", help="Path of a kubeconfig file.")
+@click.option("--all-logs", is_flag=True, help="Logs of all pods, not of unwell ones alone.")
+@json_option
+def capture(
+    folder: Path,
+    namespaces: tuple[str, ...],
+    context: str | None,
+    kubeconfig: str | None,
+    all_logs: bool,
+    as_json: bool,
+) -> int:
+    """Record the cluster into FOLDER: objects and the logs of unwell pods, Secrets reduced, credentials masked."""
+    settings = load_settings(kubeconfig=kubeconfig, context=context)
+    asyncio.run(_capture(settings, folder, namespaces, all_logs, as_json))
+    return 0
+
+
+async def _capture(
+    settings: Settings, folder: Path, namespaces: tuple[str, ...], all_logs: bool, as_json: bool
+) -> None:
+    from agents.cluster.capture import capture as capture_cluster
+
+    async with open_source(settings, demo=False) as opened:
+        report = await capture_cluster(
+            opened.source.reader,
+            folder,
+            namespaces=namespaces,
+            with_healthy_logs=all_logs,
+            mask=opened.mask,
+            progress=lambda line: None if as_json else click.echo(line, err=True),
+        )
+    not_read = [{"what": what, "reason": m.reason, "detail": m.detail} for what, m in report.not_read]
+    if as_json:
+        print_json(
+            {"folder": str(report.folder), "objects": dict(report.objects), "logs": report.logs, "not_read": not_read}
+        )
+        return
+    click.echo(f"{sum(report.objects.values())} objects and {report.logs} logs are in {report.folder}")
+    for row in not_read:
+        click.echo(f"  not read: {row['what']}: {row['reason']} {row['detail']}".rstrip())
+
+
+@snapshot.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--port", type=click.IntRange(0, 65535), default=8001, show_default=True, help="0 takes a free one.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Write a kubeconfig that leads here.")
+def serve(folder: Path, port: int, kubeconfig: Path | None) -> int:
+    """Serve FOLDER on loopback as a read-only Kubernetes API, for kubectl, k9s and KubeChat itself."""
+    from agents.cluster.serve.server import serve_snapshot
+
+    try:
+        asyncio.run(serve_snapshot(folder, port=port, kubeconfig=kubeconfig, announce=click.echo))
+    except KeyboardInterrupt:
+        return 0
+    return 0
