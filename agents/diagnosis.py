@@ -66,6 +66,7 @@ class _Linked:
     role: Role
     explains: list[tuple[int, str]] = field(default_factory=list)
     explained: bool = False
+    in_focus: bool = True
 
 
 def diagnose(
@@ -187,6 +188,8 @@ def _roots(view: ClusterView, linked: list[_Linked], attention: Attention) -> li
             and _concerns(view, linked, link, attention)
         ]
         concerned += risks
+    for link in roots:
+        link.in_focus = link in concerned
     elsewhere = [link for link in roots if link not in concerned and _severity(linked, link).is_fault]
     key = lambda link: _root_order(linked, link, attention)  # noqa: E731 - one key for both lists
     return sorted(concerned, key=key) + sorted(elsewhere, key=key)
@@ -267,6 +270,7 @@ def _numbered(
                     for p, how in link.explains
                 ),
                 confidence=own.confidence,
+                in_focus=link.in_focus,
             )
         )
     findings = tuple(

@@ -132,7 +132,10 @@ class Explained(_Frozen):
 
 
 class RootCause(_Frozen):
-    """What has to be changed: `object` is where the change belongs, not where the trouble shows."""
+    """What has to be changed: `object` is where the change belongs, not where the trouble shows.
+
+    `in_focus` is False for a fault that has nothing to do with what was asked about; it is mentioned, not mixed in.
+    """
 
     id: str
     code: str
@@ -144,6 +147,7 @@ class RootCause(_Frozen):
     evidence: tuple[Evidence, ...]
     explains: tuple[Explained, ...] = ()
     confidence: float = Field(ge=0.0, le=1.0)
+    in_focus: bool = True
 
 
 NotCheckedReason = Literal["forbidden", "timed-out", "capped", "absent", "unreadable", "failed"]

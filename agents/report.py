@@ -80,31 +80,39 @@ def _part(
     domain: Domain,
     several: bool,
 ) -> Iterator[str]:
-    if not causes:
+    here = [c for c in causes if c.in_focus]
+    if not here:
         yield _nothing_wrong(diagnosis, scope, domain, several)
-    elif len(causes) > 1:
-        worst = (
-            f"{len(causes)} things need a change" if causes[0].severity.is_fault else f"{len(causes)} risks stand out"
-        )
+    elif len(here) > 1:
+        worst = f"{len(here)} things need a change" if here[0].severity.is_fault else f"{len(here)} risks stand out"
         yield f"**{worst}; the most important first.**\n\n"
-    for number, cause in enumerate(causes, 1):
-        yield _cause(cause, number if len(causes) > 1 else 0)
-    findings = [f for f in findings if f.severity is not Severity.INFO]
-    if findings:
-        lines = [
-            f"- {_BADGE[f.severity]}: {f.message} {_marks(f.evidence)}".rstrip() for f in findings[:MAX_OTHER_FINDINGS]
-        ]
-        if len(findings) > MAX_OTHER_FINDINGS:
-            lines.append(f"- … and {len(findings) - MAX_OTHER_FINDINGS} more among the findings")
-        yield "**Also seen, and not the cause**\n\n" + "\n".join(lines) + "\n\n"
+    for number, cause in enumerate(here, 1):
+        yield _cause(cause, number if len(here) > 1 else 0)
+    noted = [f for f in findings if f.severity is not Severity.INFO and _in_scope(f, scope)]
+    yield from _bullets("Also seen, and not the cause", [(f.severity, f.message, f.evidence) for f in noted])
+    elsewhere = [c for c in causes if not c.in_focus]
+    yield from _bullets("Elsewhere in the cluster", [(c.severity, c.cause, c.evidence) for c in elsewhere])
+
+
+def _in_scope(item: Finding, scope: Scope) -> bool:
+    return not scope.namespaces or not item.object.namespace or item.object.namespace in scope.namespaces
+
+
+def _bullets(title: str, rows: Sequence[tuple[Severity, str, Sequence[Evidence]]]) -> Iterator[str]:
+    if not rows:
+        return
+    lines = [f"- {_BADGE[s]}: {text} {_marks(evidence)}".rstrip() for s, text, evidence in rows[:MAX_OTHER_FINDINGS]]
+    if len(rows) > MAX_OTHER_FINDINGS:
+        lines.append(f"- … and {len(rows) - MAX_OTHER_FINDINGS} more")
+    yield f"**{title}**\n\n" + "\n".join(lines) + "\n\n"
 
 
 def _nothing_wrong(diagnosis: Diagnosis, scope: Scope, domain: Domain, several: bool) -> str:
     place = scope.sentence()
     if several:
         return f"Nothing in {place} is wrong that belongs to {SPECIALISTS[domain].subject}.\n\n"
-    if any(c.severity.is_fault for c in diagnosis.root_causes):
-        return f"In {place} nothing is broken; see below for what is wrong elsewhere.\n\n"
+    if diagnosis.not_checked:
+        return f"**Nothing is broken in {place}, as far as could be checked.**\n\n"
     return f"**Nothing is broken in {place} now.** All checks ran and found no fault to act on.\n\n"
 
 
@@ -116,20 +124,32 @@ def _cause(cause: RootCause, number: int) -> str:
         f"**{_BADGE[cause.severity]}.** {cause.cause} {_marks(cause.evidence)}".rstrip(),
         "",
     ]
-    if cause.explains:
-        lines += ["**What it explains**", ""]
-        lines += [f"- {e.object}: {e.how}" if e.how else f"- {e.object}" for e in cause.explains]
-        lines.append("")
+    explained = _explained(cause)
+    if explained:
+        lines += ["**What it explains**", "", *explained, ""]
     lines += ["**Evidence**", ""]
     lines += [_evidence_line(e) for e in cause.evidence]
-    lines += ["", "**What to do**", "", cause.remedy, ""]
+    lines += ["", "**What to do**", ""]
+    lines += [f"- {step}" for step in cause.remedy.splitlines() if step.strip()]
+    lines.append("")
     if cause.confidence < 0.75:
         lines += [f"_Confidence {cause.confidence:.0%}: confirm it before you change anything._", ""]
     return "\n".join(lines) + "\n"
 
 
+def _explained(cause: RootCause) -> list[str]:
+    """One line per object that shows the trouble, the object of the cause itself left out."""
+    lines: dict[tuple[str, str, str], str] = {}
+    for item in cause.explains:
+        if item.object.key != cause.object.key:
+            lines.setdefault(item.object.key, f"- {item.object}" + (f": {item.how}" if item.how else ""))
+    return list(lines.values())
+
+
 def _evidence_line(item: Evidence) -> str:
-    excerpt = " ⏎ ".join(line.strip() for line in item.excerpt.splitlines() if line.strip())
+    # an excerpt of a field reads "path: value", and the path stands before it already
+    shown = item.excerpt.removeprefix(f"{item.locator}: ")
+    excerpt = " ⏎ ".join(line.strip() for line in shown.splitlines() if line.strip())
     return f"- [{item.id}] {item.object}, {item.locator}: {_code(excerpt)}"
 
 

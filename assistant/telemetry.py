@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 import structlog
@@ -91,11 +91,17 @@ def clear_tracing_variables(environment: MutableMapping[str, str]) -> tuple[str,
 
     Call it before langchain, litellm or chainlit is imported: they remember what they read.
     """
-    cleared = tuple(sorted(name for name in environment if any(_matches(row, name) for row in TRACING_VARIABLES)))
+    cleared = tuple(
+        sorted(
+            name
+            for name, value in environment.items()
+            if _FIRM_VALUES.get(name) != value and any(_matches(row, name) for row in TRACING_VARIABLES)
+        )
+    )
     for name in cleared:
         del environment[name]
     environment.update(_FIRM_VALUES)
-    return tuple(name for name in cleared if name not in _FIRM_VALUES)
+    return cleared
 
 
 def _matches(row: Cleared, name: str) -> bool:
@@ -196,19 +202,21 @@ def _masking(mask: Mask) -> Callable[[Any, str, MutableMapping[str, Any]], Mutab
     return process
 
 
-@dataclass(slots=True)
 class StepClock:
     """How long each step of a turn took, and how much of that was waiting on foreign sockets; milliseconds throughout.
 
-    Waits that overlap (two specialists at once) count once. One clock serves one turn on one event loop.
+    Waits that overlap (two specialists at once) count once. One clock serves one turn on one event loop; `now` gives
+    seconds and never goes back.
     """
 
-    steps: dict[str, float] = field(default_factory=dict)
-    waits: dict[str, float] = field(default_factory=dict)
-    _started: float = field(default_factory=time.perf_counter)
-    _open_waits: int = 0
-    _wait_began: float = 0.0
-    _waited: float = 0.0
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self.steps: dict[str, float] = {}
+        self.waits: dict[str, float] = {}
+        self._now = now
+        self._started = now()
+        self._open_waits = 0
+        self._wait_began = 0.0
+        self._waited = 0.0
 
     @contextmanager
     def running(self) -> Iterator[StepClock]:
@@ -222,24 +230,24 @@ class StepClock:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time a step; its own time (without waits) is added to `steps[name]`, also when it fails."""
-        began, waited = time.perf_counter(), self.waited
+        began, waited = self._now(), self.waited
         try:
             yield
         finally:
-            own = (time.perf_counter() - began) * 1000 - (self.waited - waited)
+            own = (self._now() - began) * 1000 - (self.waited - waited)
             self.steps[name] = self.steps.get(name, 0.0) + max(0.0, own)
 
     @contextmanager
     def waiting(self, name: str) -> Iterator[None]:
         """Mark waiting on a socket that is not ours: "provider" or "kubernetes"."""
-        began = time.perf_counter()
+        began = self._now()
         if self._open_waits == 0:
             self._wait_began = began
         self._open_waits += 1
         try:
             yield
         finally:
-            ended = time.perf_counter()
+            ended = self._now()
             self._open_waits -= 1
             if self._open_waits == 0:
                 self._waited += (ended - self._wait_began) * 1000
@@ -248,12 +256,12 @@ class StepClock:
     @property
     def waited(self) -> float:
         """Time in which at least one wait was open."""
-        return self._waited + ((time.perf_counter() - self._wait_began) * 1000 if self._open_waits else 0.0)
+        return self._waited + ((self._now() - self._wait_began) * 1000 if self._open_waits else 0.0)
 
     @property
     def own(self) -> float:
         """Wall time since the clock was made, less `waited`."""
-        return (time.perf_counter() - self._started) * 1000 - self.waited
+        return (self._now() - self._started) * 1000 - self.waited
 
 
 _CLOCK: ContextVar[StepClock | None] = ContextVar("kubechat_step_clock", default=None)

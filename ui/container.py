@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from assistant.models.embeddings import MiniLMEmbedder
 
 PROJECT = Path(__file__).resolve().parent.parent
-DEMO_SNAPSHOT = Path(__file__).resolve().parent / "demo"
+DEMO_SNAPSHOT = Path(__file__).resolve().parent / "demo" / "snapshot"
 CORPUS = PROJECT / "knowledge" / "corpus"
 
 

@@ -233,10 +233,21 @@ class Database:
         """
         conninfo, where = _connection_target(url)
         where = description or where
+
+        async def probe(connection: Connection) -> None:
+            try:
+                await AsyncConnectionPool.check_connection(connection)
+            except psycopg.Error:
+                # one dead connection means that all are: found one by one, the pool waits longer after each
+                if revive is not None:
+                    await revive()
+                await pool.check()
+                raise
+
         with _translated(where):
             # one direct attempt first: the pool would try again for its whole time-out, even with a wrong password
-            async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as probe:
-                await probe.execute("SELECT 1")
+            async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as first:
+                await first.execute("SELECT 1")
             pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
                 conninfo,
                 kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": 0},
@@ -245,7 +256,7 @@ class Database:
                 max_idle=120.0,
                 max_lifetime=1800.0,
                 timeout=10.0 if revive is None else 2.0,
-                check=AsyncConnectionPool.check_connection,
+                check=probe,
                 open=False,
                 name="kubechat",
             )
@@ -282,10 +293,12 @@ class Database:
                     sent = True
                     return await work(Transaction(connection))
             except psycopg.Error as error:
-                if not _connection_lost(error) or (sent and not repeatable):
+                if not _connection_lost(error):
                     raise
-            if self._revive is not None:
-                await self._revive()
+                if self._revive is not None:
+                    await self._revive()
+                if sent and not repeatable:
+                    raise
             async with self._pool.connection(timeout=10.0) as connection:
                 return await work(Transaction(connection))
 

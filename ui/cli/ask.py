@@ -16,6 +16,7 @@ from assistant.settings import Settings
 from assistant.telemetry import clear_tracing_variables, configure_logging
 from ui.cli.options import cluster_options, json_option, load_settings
 from ui.cli.output import answer_json, print_error, print_json
+from ui.cli.running import run_async
 from ui.container import open_app
 
 
@@ -54,7 +55,7 @@ def ask(question: tuple[str, ...], **options: object) -> int:
         as_json=bool(options["as_json"]),
     )
     require_snapshot_folder(settings.cluster.snapshot)
-    return asyncio.run(_ask(settings, asked))
+    return run_async(_ask(settings, asked))
 
 
 def require_snapshot_folder(folder: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ from agents.scope import Scope
 from assistant.settings import Settings
 from ui.cli.options import cluster_options, json_option, load_settings
 from ui.cli.output import cluster_json, diagnosis_json, print_json
+from ui.cli.running import run_async
 from ui.container import open_source
 
 
@@ -41,7 +41,7 @@ def diagnose(
     -n sets the focus, not a fence: causes that lie outside are found.
     """
     settings = load_settings(kubeconfig=kubeconfig, context=context, namespace=namespace, snapshot=snapshot)
-    examination = asyncio.run(_examine(settings))
+    examination = run_async(_examine(settings))
     diagnosis = only(examination.diagnosis, Domain(domain)) if domain else examination.diagnosis
     identity = examination.view.identity
     if as_json:

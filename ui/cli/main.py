@@ -72,8 +72,8 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(BadInput(error.format_message()), as_json)
     except KubeChatError as error:
         return _failed(error, as_json)
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stop:
+        return 143 if type(stop).__name__ == "Terminated" else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left; no second trace at exit
         return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -16,12 +15,13 @@ from assistant.errors import KubeChatError
 from assistant.settings import Settings
 from ui.cli.options import cluster_options, json_option, load_settings
 from ui.cli.output import print_json
+from ui.cli.running import run_async
 
 
 @click.command("migrate")
 def migrate_command() -> int:
     """Bring the database schema up to date (every start does this by itself, too)."""
-    applied = asyncio.run(_migrate(load_settings()))
+    applied = run_async(_migrate(load_settings()))
     click.echo("applied: " + ", ".join(applied) if applied else "the schema is up to date")
     return 0
 
@@ -51,7 +51,7 @@ class Check:
 def doctor(as_json: bool, **flags: object) -> int:
     """Check each part, and say how to mend it. Exits with 4 when a part is not well."""
     settings = load_settings(**flags)
-    rows = asyncio.run(_examine_all(settings))
+    rows = run_async(_examine_all(settings))
     if as_json:
         print_json({"checks": rows})
     else:

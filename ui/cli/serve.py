@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import os
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import click
 from assistant.settings import Settings
 from assistant.telemetry import clear_tracing_variables, configure_logging
 from ui.cli.options import cluster_options, load_settings
+from ui.cli.running import run_async
 from ui.container import open_app
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -28,10 +29,8 @@ def serve(**options: object) -> int:
     settings = load_settings(**flags, insecure_no_sign_in=insecure)
     settings.server.refuse_unprotected(in_cluster=in_cluster())
     clear_tracing_variables(os.environ)
-    try:
-        asyncio.run(_serve(settings))
-    except KeyboardInterrupt:
-        return 0
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C and SIGTERM are how a server is meant to end
+        run_async(_serve(settings))
     return 0
 
 

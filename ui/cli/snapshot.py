@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from assistant.settings import Settings
 from ui.cli.options import json_option, load_settings
 from ui.cli.output import print_json
+from ui.cli.running import run_async
 from ui.container import open_source
 
 
@@ -35,7 +35,7 @@ def capture(
 ) -> int:
     """Record the cluster into FOLDER: objects and the logs of unwell pods, Secrets reduced, credentials masked."""
     settings = load_settings(kubeconfig=kubeconfig, context=context)
-    asyncio.run(_capture(settings, folder, namespaces, all_logs, as_json))
+    run_async(_capture(settings, folder, namespaces, all_logs, as_json))
     return 0
 
 
@@ -73,7 +73,7 @@ def serve(folder: Path, port: int, kubeconfig: Path | None) -> int:
     from agents.cluster.serve.server import serve_snapshot
 
     try:
-        asyncio.run(serve_snapshot(folder, port=port, kubeconfig=kubeconfig, announce=click.echo))
+        run_async(serve_snapshot(folder, port=port, kubeconfig=kubeconfig, announce=click.echo))
     except KeyboardInterrupt:
         return 0
     return 0
