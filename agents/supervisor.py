@@ -88,12 +88,13 @@ def _checked(diagnosis: Diagnosis) -> str:
 async def choose(work: TurnWork) -> tuple[Domain, ...]:
     """Who speaks: words, scope and findings decide; a change of speaker is a visible hand-over."""
     started = time.perf_counter()
-    concerned = [c.domain for c in work.diagnosis.root_causes]
-    route = work.services.router.route(
+    concerned = [c.domain for c in work.diagnosis.root_causes if c.in_focus]
+    route = await asyncio.to_thread(  # milliseconds, but the first question loads the sentence model
+        work.services.router.route,
         work.question[:MAX_QUESTION],
         finding_domains=concerned,
         scope_kinds=work.scope.kinds,
-        current=work.current if work.scope.follow_up else None,
+        current=work.current,
         forced=work.forced,
     )
     work.route = RouteTaken(domains=route.domains, scores=dict(route.scores), reason=route.reason)

@@ -155,6 +155,8 @@ async def open_app(
         stack.push_async_callback(record.close)
         await record.recover_interrupted()
         embedder: MiniLMEmbedder = MiniLMEmbedder()
+        warming = asyncio.create_task(asyncio.to_thread(embedder.warm_up), name="warm-embedder")
+        stack.push_async_callback(_settled, warming)
         model, model_line = await _open_model(settings, env, opened.masker, stack)
         services = Services(
             source=opened.source,
