@@ -32,6 +32,8 @@ from agents.evidence import (
 
 MAX_EVIDENCE = 8
 MAX_HEALTHY = 20
+MAX_RISKS = 8
+ASKED_DISTANCE = 4
 _RELATED_PENALTY = 0.5  # a cause that merely names an object is a little farther than one that stands on it
 
 # Symptoms of availability: any other fault on the same object says more than they do.
@@ -177,22 +179,56 @@ def _may_explain(cause: _Linked, symptom: _Linked, distance: float) -> bool:
 
 def _roots(view: ClusterView, linked: list[_Linked], attention: Attention) -> list[_Linked]:
     """The root causes in order: what was asked about first, then by severity and by how much they explain."""
+    asked = _asked(view, attention)
     roots = [link for link in linked if _is_root(link)]
-    concerned = [link for link in roots if _concerns(view, linked, link, attention)]
+    concerned = _concerned(linked, roots, attention, asked)
     if not any(_severity(linked, link).is_fault for link in concerned):
         risks = [
             link
             for link in linked
-            if link.role is Role.RISK
-            and link.finding.severity.rank >= Severity.WARNING.rank
-            and _concerns(view, linked, link, attention)
+            if link.role is Role.RISK and link.finding.severity.rank >= Severity.WARNING.rank and link not in concerned
         ]
-        concerned += risks
+        concerned += _concerned(linked, risks, attention, asked)[:MAX_RISKS]
     for link in roots:
         link.in_focus = link in concerned
-    elsewhere = [link for link in roots if link not in concerned and _severity(linked, link).is_fault]
-    key = lambda link: _root_order(linked, link, attention)  # noqa: E731 - one key for both lists
-    return sorted(concerned, key=key) + sorted(elsewhere, key=key)
+    elsewhere = [link for link in roots if not link.in_focus and _severity(linked, link).is_fault]
+
+    def order(link: _Linked) -> tuple[object, ...]:
+        return _root_order(linked, link, asked)
+
+    return sorted(concerned, key=order) + sorted(elsewhere, key=order)
+
+
+def _asked(view: ClusterView, attention: Attention) -> set[tuple[str, str, str]]:
+    """What was asked about by name, what shares its name, and all that it needs."""
+    keys: set[tuple[str, str, str]] = set()
+    for ref in attention.objects:
+        keys |= {key for key, node in reach(view, ref).items() if node.distance <= ASKED_DISTANCE}
+        keys |= {(kind, ref.namespace, ref.name) for kind in view.kinds}
+    return keys
+
+
+def _concerned(
+    linked: list[_Linked], links: list[_Linked], attention: Attention, asked: set[tuple[str, str, str]]
+) -> list[_Linked]:
+    """Those that have to do with the objects asked about; where there are none, those of the namespaces asked about."""
+    if not attention.namespaces and not attention.objects:
+        return list(links)
+    touching = [link for link in links if {ref.key for ref in _touched(linked, link)} & asked]
+    return touching or [
+        link
+        for link in links
+        if any(
+            ref.namespace in attention.namespaces or (ref.kind == "Namespace" and ref.name in attention.namespaces)
+            for ref in _touched(linked, link)
+        )
+    ]
+
+
+def _touched(linked: list[_Linked], link: _Linked) -> list[ObjectRef]:
+    """The object of a finding, what it names as concerned, and where what it explains shows."""
+    explained = [linked[place].finding.object for place, _ in link.explains]
+    return [link.finding.object, *link.finding.related, *explained]
 
 
 def _is_root(link: _Linked) -> bool:
@@ -207,31 +243,13 @@ def _severity(linked: list[_Linked], link: _Linked) -> Severity:
     return max(severities, key=lambda s: s.rank)
 
 
-def _concerns(view: ClusterView, linked: list[_Linked], link: _Linked, attention: Attention) -> bool:
-    if not attention.namespaces and not attention.objects:
-        return True
-    touched = [link.finding.object, *link.finding.related]
-    touched += [linked[place].finding.object for place, _ in link.explains]
-    named = {ref.key for ref in attention.objects}
-    return any(
-        ref.namespace in attention.namespaces
-        or (ref.kind == "Namespace" and ref.name in attention.namespaces)
-        or ref.key in named
-        for ref in touched
-    )
-
-
-def _root_order(linked: list[_Linked], link: _Linked, attention: Attention) -> tuple[object, ...]:
-    item = link.finding
-    asked = {ref.key for ref in attention.objects}
-    touched = {item.object.key, *(r.key for r in item.related)}
-    touched |= {linked[place].finding.object.key for place, _ in link.explains}
+def _root_order(linked: list[_Linked], link: _Linked, asked: set[tuple[str, str, str]]) -> tuple[object, ...]:
     return (
-        not (asked & touched),
+        not ({ref.key for ref in _touched(linked, link)} & asked),
         -_severity(linked, link).rank,
         link.role is Role.SYMPTOM,
         -len(link.explains),
-        *_order(item),
+        *_order(link.finding),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from agents.evidence import Diagnosis, Domain, Evidence, Finding, NotChecked, RootCause, Severity
+from agents.evidence import Diagnosis, Domain, Evidence, Finding, NotChecked, ObjectRef, RootCause, Severity
 from agents.scope import Scope
 from agents.specialists.rows import SPECIALISTS
 
@@ -81,6 +81,13 @@ def _part(
     several: bool,
 ) -> Iterator[str]:
     here = [c for c in causes if c.in_focus]
+    elsewhere = [c for c in causes if not c.in_focus]
+    noted = [f for f in findings if f.severity is not Severity.INFO and _in_scope(f, scope)]
+    named = [f for f in noted if _is_named(f.object, scope) and f.domain is domain][:MAX_OTHER_FINDINGS]
+    if named and not any(_is_named(ref, scope) for c in here for ref in (c.object, *(e.object for e in c.explains))):
+        # asked about by name, and without a fault of its own: its risks are the answer, faults beside it are not
+        here, elsewhere = [_as_cause(f) for f in named], here + elsewhere
+        noted = [f for f in noted if f not in named]
     if not here:
         yield _nothing_wrong(diagnosis, scope, domain, several)
     elif len(here) > 1:
@@ -88,10 +95,26 @@ def _part(
         yield f"**{worst}; the most important first.**\n\n"
     for number, cause in enumerate(here, 1):
         yield _cause(cause, number if len(here) > 1 else 0)
-    noted = [f for f in findings if f.severity is not Severity.INFO and _in_scope(f, scope)]
     yield from _bullets("Also seen, and not the cause", [(f.severity, f.message, f.evidence) for f in noted])
-    elsewhere = [c for c in causes if not c.in_focus]
     yield from _bullets("Elsewhere in the cluster", [(c.severity, c.cause, c.evidence) for c in elsewhere])
+
+
+def _is_named(ref: ObjectRef, scope: Scope) -> bool:
+    return any((named.namespace, named.name) == (ref.namespace, ref.name) for named in scope.objects)
+
+
+def _as_cause(item: Finding) -> RootCause:
+    return RootCause(
+        id=item.id,
+        code=item.code,
+        severity=item.severity,
+        domain=item.domain,
+        object=item.object,
+        cause=item.message,
+        remedy=item.remedy,
+        evidence=item.evidence,
+        confidence=item.confidence,
+    )
 
 
 def _in_scope(item: Finding, scope: Scope) -> bool:
