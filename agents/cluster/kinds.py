@@ -61,6 +61,19 @@ gateway.networking.k8s.io/v1         GatewayClass gatewayclasses -
 gateway.networking.k8s.io/v1         Gateway gateways ns
 gateway.networking.k8s.io/v1         HTTPRoute httproutes ns
 gateway.networking.k8s.io/v1         GRPCRoute grpcroutes ns
+cert-manager.io/v1                   Certificate certificates ns
+cert-manager.io/v1                   Issuer issuers ns
+cert-manager.io/v1                   ClusterIssuer clusterissuers -
+external-secrets.io/v1               ExternalSecret externalsecrets ns
+external-secrets.io/v1               SecretStore secretstores ns
+external-secrets.io/v1               ClusterSecretStore clustersecretstores -
+keda.sh/v1alpha1                     ScaledObject scaledobjects ns
+argoproj.io/v1alpha1                 Application applications ns
+source.toolkit.fluxcd.io/v1          GitRepository gitrepositories ns
+source.toolkit.fluxcd.io/v1          HelmRepository helmrepositories ns
+source.toolkit.fluxcd.io/v1          OCIRepository ocirepositories ns
+kustomize.toolkit.fluxcd.io/v1       Kustomization kustomizations ns
+helm.toolkit.fluxcd.io/v2            HelmRelease helmreleases ns
 """
 
 

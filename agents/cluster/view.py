@@ -8,16 +8,19 @@ name (Knative's `Service`) are kept apart under `Kind.group`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any, TypeVar, cast
 
 from agents.cluster.objects import K8sObject, integer, mapping, moment, text
 from agents.cluster.reader import Missing
 from agents.cluster.references import Reference, references_of
 from agents.cluster.selectors import Selector
 from agents.evidence import ClusterIdentity, ObjectRef
+
+T = TypeVar("T")
 
 _CORE_GROUPS: Mapping[str, frozenset[str]] = {
     "Service": frozenset({""}),
@@ -272,6 +275,18 @@ class ClusterView:
     def log(self, pod: K8sObject, container: str, *, previous: bool = False) -> tuple[str, ...]:
         """The log lines read of one container, oldest first; empty when none were read."""
         return self.logs.get(LogKey(pod.namespace, pod.name, container, previous), ())
+
+    # -- what is computed once ---------------------------------------------------------------------------------------
+
+    def derived(self, compute: Callable[[ClusterView], T]) -> T:
+        """What a pure module-level function computes from this view, computed once: several checks share an index."""
+        if compute not in self._derived:
+            self._derived[compute] = compute(self)
+        return cast(T, self._derived[compute])
+
+    @cached_property
+    def _derived(self) -> dict[Callable[[ClusterView], Any], Any]:
+        return {}
 
     def age(self, when: datetime | None) -> timedelta | None:
         """How long ago by the cluster's clock; never negative (clocks differ a little)."""
