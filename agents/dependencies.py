@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from agents.analyzers.backing import workloads_behind
 from agents.cluster.objects import WORKLOAD_KINDS, K8sObject, mapping, pod_template, string_map
 from agents.cluster.selectors import label_selector, map_selector
 from agents.cluster.view import ClusterView
@@ -76,8 +77,12 @@ def _pod(view: ClusterView, obj: K8sObject) -> Iterator[tuple[ObjectRef, str]]:
 def _service(view: ClusterView, obj: K8sObject) -> Iterator[tuple[ObjectRef, str]]:
     selector = map_selector(obj.spec.get("selector"))
     if not selector.empty:
-        for pod in view.select("Pod", obj.namespace, selector)[:_MANY]:
+        pods = view.select("Pod", obj.namespace, selector)[:_MANY]
+        for pod in pods:
             yield view.top_owner(pod).ref, "selects the pods of"
+        if not pods:  # a workload whose pods cannot even be created
+            for workload in workloads_behind(view, obj)[:_MANY]:
+                yield workload.ref, "selects the pods of"
 
 
 def _account(view: ClusterView, obj: K8sObject) -> Iterator[tuple[ObjectRef, str]]:

@@ -148,4 +148,7 @@ def not_listed(view: ClusterView, ref: ObjectRef, similar: Sequence[str] = ()) -
 
 
 def _compact(value: object) -> str:
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:  # a number of more than 64 bits or a broken surrogate, from an edited file
+        return str(value)

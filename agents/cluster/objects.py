@@ -99,7 +99,9 @@ def quantity(value: Any, *path: str) -> float | None:
     if match is None:
         return None
     number, exponent, suffix = match.groups()
-    return float(number) * 10.0 ** int((exponent or "0")[:4]) * _SUFFIX[suffix or ""]
+    if exponent and (len(exponent) > 4 or abs(int(exponent)) > 60):  # no quantity of a cluster; a float would overflow
+        return None
+    return float(number) * 10.0 ** int(exponent or "0") * _SUFFIX[suffix or ""]
 
 
 def string_map(value: Any, *path: str) -> Mapping[str, str]:
