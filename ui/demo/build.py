@@ -124,7 +124,7 @@ def _path(path: str, service: str) -> Raw:
 
 
 def archive() -> list[Raw]:
-    """Storage: a claim of a class that does not exist."""
+    """Storage: a claim of a class that does not exist, and the StatefulSet that waits for it."""
     claim_spec = {
         "accessModes": ["ReadWriteOnce"],
         "storageClassName": "fast-nvme",
@@ -140,9 +140,22 @@ def archive() -> list[Raw]:
         age=timedelta(hours=3),
         meta_more={"labels": {"app": "archive"}},
     )
+    failed = event(
+        claim,
+        "ProvisioningFailed",
+        'storageclass.storage.k8s.io "fast-nvme" not found',
+        count=720,
+        first=ago(hours=3),
+        last=ago(seconds=15),
+        component="persistentvolume-controller",
+    )
+    return [*_archive_workload(claim_spec), claim, *_storage_classes(), failed]
+
+
+def _archive_workload(claim_spec: Raw) -> list[Raw]:
     template = Workload("platform", "archive", "platform/archive:0.8.1").template("platform/archive:0.8.1")
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": "data-archive-0"}}
-    scheduling = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found"
+    scheduling = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."
     waiting = pod(
         "archive-0",
         "platform",
@@ -152,34 +165,22 @@ def archive() -> list[Raw]:
         age=timedelta(hours=3),
         broken={"state": {}, "scheduled": scheduling},
     )
-    claim_template = {"metadata": {"name": "data"}, "spec": claim_spec}
-    stateful = obj(
-        "apps/v1",
-        "StatefulSet",
-        "archive",
-        "platform",
-        age=timedelta(hours=3),
-        spec={
-            "replicas": 1,
-            "serviceName": "archive",
-            "selector": {"matchLabels": {"app": "archive"}},
-            "template": template,
-            "volumeClaimTemplates": [claim_template],
-        },
-        status={"replicas": 1, "readyReplicas": 0, "observedGeneration": 1},
-    )
-    headless = obj(
-        "v1",
-        "Service",
-        "archive",
-        "platform",
-        spec={
-            "clusterIP": "None",
-            "selector": {"app": "archive"},
-            "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
-        },
-    )
-    classes = [
+    spec = {
+        "replicas": 1,
+        "serviceName": "archive",
+        "selector": {"matchLabels": {"app": "archive"}},
+        "template": template,
+        "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim_spec}],
+    }
+    status = {"replicas": 1, "readyReplicas": 0, "observedGeneration": 1}
+    stateful = obj("apps/v1", "StatefulSet", "archive", "platform", age=timedelta(hours=3), spec=spec, status=status)
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    headless = {"clusterIP": "None", "selector": {"app": "archive"}, "ports": ports}
+    return [stateful, waiting, obj("v1", "Service", "archive", "platform", spec=headless)]
+
+
+def _storage_classes() -> list[Raw]:
+    return [
         obj(
             "storage.k8s.io/v1",
             "StorageClass",
@@ -191,17 +192,6 @@ def archive() -> list[Raw]:
         )
         for name, default in (("standard", "true"), ("fast-ssd", "false"))
     ]
-    message = 'storageclass.storage.k8s.io "fast-nvme" not found'
-    failed = event(
-        claim,
-        "ProvisioningFailed",
-        message,
-        count=720,
-        first=ago(hours=3),
-        last=ago(seconds=15),
-        component="persistentvolume-controller",
-    )
-    return [stateful, waiting, headless, claim, *classes, failed]
 
 
 def metrics() -> list[Raw]:
