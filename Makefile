@@ -52,9 +52,9 @@ test: $(HAS_DEV) $(HAS_PROJECT) ## run the tests (ARGS="tests/unit -k words")
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 # Every check runs, also after one has failed: one run shows all there is to mend.
-check: $(HAS_DEV) $(HAS_PROJECT) ## ruff, mypy, import contracts, locks current
+check: $(HAS_DEV) $(HAS_PROJECT) ## ruff, mypy, import contracts, generated pages and locks current
 	@status=0; \
-	for command in '$(BIN)/ruff check .' '$(BIN)/ruff format --check .' '$(BIN)/mypy' '$(BIN)/lint-imports' '$(MAKE) lock-check'; do \
+	for command in '$(BIN)/ruff check .' '$(BIN)/ruff format --check .' '$(BIN)/mypy' '$(BIN)/lint-imports' '$(BIN)/python -m ui.reference --check' '$(MAKE) lock-check'; do \
 		echo "== $$command"; $$command || status=1; \
 	done; exit $$status
 

@@ -9,17 +9,18 @@ a turn is the text of its stream, collected.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from agents.events import Done, ErrorEvent, Event
-from agents.evidence import Answer, ClusterIdentity, Domain, RouteTaken
+from agents.evidence import Answer, ClusterIdentity, Domain, Evidence, RouteTaken
 from agents.focus import focus_from_json, focus_to_json
 from agents.graph import run_turn
-from agents.record import Thread, TurnOutcome
+from agents.record import Thread, Turn, TurnOutcome
 from agents.scope import MAX_QUESTION
 from agents.state import Exchange, PartState, Services, TurnWork
 from agents.stream import TurnStream
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 TURN_SECONDS = 300.0
 REMEMBERED_TURNS = 4
 REMEMBERED_CHARACTERS = 3_000
+
+Past = tuple[Sequence[Turn], Mapping[str, Evidence]]  # the last turns of a thread, and all its evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +95,15 @@ class Conversation:
         question = self._services.mask(checked_question(ask.question))
         identity = await self._services.source.identity()
         thread = await self._thread(ask, question, identity)
+        past = await self._past(thread)  # before the turn is recorded: nothing may fail between its record and its run
         turn = await self._services.record.start_turn(thread.id, question)
         stream = TurnStream(turn.id, self._services.record)
-        work = await self._work(ask, thread, question, identity, stream)
+        work = self._work(ask, thread, identity, stream, (question, past))
         task = asyncio.create_task(self._run(work), name=f"turn-{turn.id}")
         handle = TurnHandle(thread.id, turn.id, stream, task)
         self._running[turn.id] = handle
         task.add_done_callback(lambda _: self._running.pop(turn.id, None))
+        await asyncio.sleep(0)  # a task that is cancelled before its first step would never record its end
         return handle
 
     async def follow(self, turn_id: str, after: int = 0) -> AsyncIterator[Event]:
@@ -144,11 +149,16 @@ class Conversation:
             await record.move_to_cluster(thread.id, identity.id, identity.label)
         return thread
 
-    async def _work(
-        self, ask: Ask, thread: Thread, question: str, identity: ClusterIdentity, stream: TurnStream
-    ) -> TurnWork:
+    async def _past(self, thread: Thread) -> Past:
+        if not thread.turn_count:
+            return (), {}
         record = self._services.record
-        turns = await record.history(thread.id, limit=REMEMBERED_TURNS + 1) if thread.turn_count else ()
+        return await record.history(thread.id, limit=REMEMBERED_TURNS), await record.evidence(thread.id)
+
+    def _work(
+        self, ask: Ask, thread: Thread, identity: ClusterIdentity, stream: TurnStream, asked: tuple[str, Past]
+    ) -> TurnWork:
+        question, (turns, known_evidence) = asked
         same_cluster = thread.cluster_id == identity.id
         context = TurnContext(
             thread_id=thread.id,
@@ -166,12 +176,8 @@ class Conversation:
             forced=ask.agent,
             current=thread.domain,
             previous=focus_from_json(thread.focus) if same_cluster else None,
-            history=[
-                Exchange(t.question, t.answer[:REMEMBERED_CHARACTERS])
-                for t in turns
-                if t.id != stream.turn_id and t.answer
-            ],
-            known_evidence=await record.evidence(thread.id) if thread.turn_count else {},
+            history=[Exchange(t.question, t.answer[:REMEMBERED_CHARACTERS]) for t in turns if t.answer],
+            known_evidence=known_evidence,
         )
 
     async def _run(self, work: TurnWork) -> None:
@@ -192,7 +198,10 @@ class Conversation:
         except Exception:
             log.exception("turn failed", turn=work.stream.turn_id)
             error = InternalError(f"Something broke in KubeChat; its log says what, under turn {work.stream.turn_id}.")
-        await self._finish(work, parts, error, cancelled)
+        finishing = asyncio.create_task(self._finish(work, parts, error, cancelled))
+        while not finishing.done():  # whoever cancels now (again) comes too late: the end is recorded
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(finishing)
 
     async def _finish(
         self, work: TurnWork, parts: Sequence[PartState], error: KubeChatError | None, cancelled: bool

@@ -48,6 +48,13 @@ _SURFACE = frozenset(
         "ingress-backend-down",
         "crash-loop",
         "readiness-probe-failing",
+        "init-container-failing",
+        "init-container-waiting",
+        "job-failed",
+        "pod-not-starting",
+        "volume-mount-failed",
+        "sidecar-blocks-start",
+        "liveness-probe-failing",
     }
 )
 

@@ -32,11 +32,18 @@ def opening(scope: Scope) -> Iterator[str]:
         yield f"{unknown}\n\n"
 
 
-def part_blocks(diagnosis: Diagnosis, scope: Scope, domain: Domain, domains: Sequence[Domain]) -> Iterator[str]:
-    """One specialist's part: its share of the causes and findings. With several speakers no cause is told twice."""
+def part_blocks(
+    diagnosis: Diagnosis, scope: Scope, domain: Domain, domains: Sequence[Domain], *, model_failed: bool = False
+) -> Iterator[str]:
+    """One specialist's part: its share of the causes and findings. With several speakers no cause is told twice.
+
+    `model_failed`: a model is configured and did not answer, so it must not be said that there is none.
+    """
     if not scope.needs_cluster:
         yield (
-            "No model is configured, so this general question is not answered in free words "
+            "The model did not answer, so this general question is not answered in free words.\n\n"
+            if model_failed
+            else "No model is configured, so this general question is not answered in free words "
             "(set `KUBECHAT_MODEL` to have that).\n\n"
         )
         return

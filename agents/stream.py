@@ -32,8 +32,8 @@ class TurnStream:
 
     async def emit(self, kind: type[EventT], **fields: Any) -> EventT:
         """Adds an event and wakes the readers."""
-        event = kind(turn_id=self.turn_id, sequence=len(self._events) + 1, **fields)
-        async with self._changed:
+        async with self._changed:  # the number is taken where the event is added: two may be emitted at once
+            event = kind(turn_id=self.turn_id, sequence=len(self._events) + 1, **fields)
             self._events.append(event)  # type: ignore[arg-type]  # every subclass of TurnEvent is a member of the union
             self._changed.notify_all()
         if len(self._events) - self._flushed >= FLUSH_EVERY:

@@ -177,6 +177,9 @@ async def open_answer(work: TurnWork) -> None:
     """What comes before anybody speaks."""
     for text in opening(work.scope):
         await work.stream.emit(Token, text=text)
+    for unknown in work.scope.unknown:
+        code = "namespace-not-found" if unknown.kind == "Namespace" else "object-not-found"
+        await work.stream.emit(Notice, code=code, message=str(unknown))
     if work.services.model is None:
         message = "No model is configured: this answer is rendered from the evidence alone."
         await work.stream.emit(Notice, code="evidence-only", message=message)

@@ -16,6 +16,7 @@ from datetime import datetime
 from agents.cluster.kinds import is_read
 from agents.cluster.objects import K8sObject, container_statuses, containers, integer, mapping, pod_spec, text
 from agents.cluster.reader import ClusterReader, Listing, LogRequest, Missing, ResourceType
+from agents.cluster.together import together
 from agents.cluster.view import ClusterView, LogKey
 from agents.evidence import ClusterIdentity
 
@@ -97,7 +98,7 @@ async def _read_lists(reader: ClusterReader, resources: Sequence[ResourceType]) 
         async with gate:
             return resource, await reader.list_objects(resource)
 
-    for resource, listing in await asyncio.gather(*(read(r) for r in resources)):
+    for resource, listing in await together(*(read(r) for r in resources)):
         objects.extend(K8sObject(raw) for raw in listing.items)
         if listing.missing is None:
             listed[resource.kind] = None
@@ -164,7 +165,7 @@ async def _read_logs(
         return request, found.lines, found.missing
 
     logs: dict[LogKey, tuple[str, ...]] = {}
-    for request, lines, why in await asyncio.gather(*(read(r) for r in requests)):
+    for request, lines, why in await together(*(read(r) for r in requests)):
         key = LogKey(request.namespace, request.pod, request.container, request.previous)
         if why is None or lines:  # a log that was cut is worth reading, and said to be cut
             logs[key] = lines

@@ -43,10 +43,13 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The outcome of one list call. `missing` is None exactly when the list was permitted and is complete."""
+    """The outcome of one list call. `missing` is None exactly when the list was permitted and is complete; otherwise
+    `complete_in` names the namespaces in which it is complete all the same.
+    """
 
     items: Sequence[RawObject]
     missing: Missing | None = None
+    complete_in: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,9 @@ class LogRequest:
 
 @dataclass(frozen=True, slots=True)
 class LogText:
-    """The outcome of one log call: lines without line ends, oldest first; `missing` says why there are none."""
+    """The outcome of one log call: lines without line ends, oldest first; `missing` says why there are none or some
+    are lacking.
+    """
 
     lines: tuple[str, ...]
     missing: Missing | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from agents.cluster.objects import mapping, mappings, string_map, text
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 REDUCED = "kubechatReduced"
 _CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
+_HELM_OWNERS = {("owner", "helm"), ("OWNER", "TILLER")}
 _KEPT_FIELDS = ("apiVersion", "kind", "type", "immutable")
 _REGISTRY_KEYS = (".dockerconfigjson", ".dockercfg")
 
@@ -31,12 +33,22 @@ def reduce_object(raw: Mapping[str, Any], hash_key: bytes) -> Mapping[str, Any]:
 
     `hash_key` keys the hashes of values, so that equal values are seen as equal and nothing can be guessed from them.
     """
-    if raw.get("kind") == "Secret" and text(raw, "apiVersion") == "v1":
+    if raw.get("kind") == "Secret" and "/" not in text(raw, "apiVersion"):
         return _reduce_secret(raw, hash_key)
+    if raw.get("kind") == "ConfigMap" and _HELM_OWNERS & set(string_map(raw, "metadata", "labels").items()):
+        raw = _without_release(raw)
     applied = mapping(raw, "metadata", "annotations").get(LAST_APPLIED)
     if isinstance(applied, str) and '"Secret"' in applied:
         return {**raw, "metadata": _metadata_without_last_applied(raw)}
     return raw
+
+
+def _without_release(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Helm's record of a release, kept in a ConfigMap, without its content: it holds the manifests of Secrets."""
+    data = mapping(raw, "data")
+    if "release" not in data:
+        return raw
+    return {**raw, "data": {**data, "release": f"({len(text(data, 'release'))} characters, left out)"}}
 
 
 def _metadata_without_last_applied(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,12 +100,18 @@ def _facts(key: str, value: bytes, hash_key: bytes) -> dict[str, Any]:
 def _certificates(pem: bytes) -> list[dict[str, Any]]:
     """Validity, names and key hash of each certificate in a PEM bundle; empty when it cannot be parsed."""
     from cryptography import x509  # imported late: 40 ms that a cluster without TLS Secrets need not pay
+    from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
         certificates = x509.load_pem_x509_certificates(pem)
     except ValueError:
         return []
-    return [_certificate_facts(certificate) for certificate in certificates]
+    facts = []
+    for certificate in certificates:
+        # a key of an unknown kind, or a date or name that the standard forbids: no facts rather than no snapshot
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+            facts.append(_certificate_facts(certificate))
+    return facts
 
 
 def _certificate_facts(certificate: Any) -> dict[str, Any]:

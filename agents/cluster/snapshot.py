@@ -9,28 +9,33 @@ the newest time in the objects, never by today's clock.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 
+from agents.cluster.collector import resting_collector
+from agents.cluster.documents import read_documents
 from agents.cluster.kinds import KNOWN_RESOURCES, guess_resource
+from agents.cluster.loglines import split_log, tail_since
 from agents.cluster.objects import K8sObject, mapping, mappings, moment, strings, text
 from agents.cluster.reader import Listing, LogRequest, LogText, Missing, RawObject, ResourceType
 from agents.cluster.secrets import reduce_object
-from agents.cluster.selectors import parse_selector
+from agents.cluster.selectors import parse_field_selector, parse_selector
+from agents.cluster.slim import without_bookkeeping
 from agents.cluster.view import LogKey
 from agents.evidence import ClusterIdentity
 from assistant.errors import SnapshotUnreadable
 
 SNAPSHOT_FILE = "snapshot.json"
+LEFT_OUT = "left out when the snapshot was captured"
 _SIDE_FILES = frozenset({SNAPSHOT_FILE, "metrics.json", "alerts.json"})
 _MAX_FILE_BYTES = 2_000_000_000
 _CONTAINER_LOG = re.compile(r"^(?P<container>.+?)(?P<previous>[.-]previous)?\.(?:log|txt)$")
@@ -39,7 +44,9 @@ _DUMP_LOG = re.compile(r"^==== START logs for container (\S+) of pod ([^/\s]+)/(
 
 @dataclass(slots=True)
 class Snapshot:
-    """Everything that a folder holds. `read_kinds` is None when the folder does not say which kinds were recorded."""
+    """Everything that a folder holds. `read_kinds` is None when the folder does not say which kinds were recorded;
+    `namespaces` names those that were recorded when not all were.
+    """
 
     folder: Path
     objects: list[RawObject] = field(default_factory=list)
@@ -48,6 +55,7 @@ class Snapshot:
     captured_at: datetime | None = None
     cluster: Mapping[str, Any] = field(default_factory=dict)
     read_kinds: frozenset[str] | None = None
+    namespaces: frozenset[str] = frozenset()
     not_read: dict[str, Missing] = field(default_factory=dict)
 
 
@@ -65,8 +73,9 @@ def load_snapshot(folder: Path, hash_key: bytes | None = None) -> Snapshot:
         if path.suffix in (".log", ".txt"):
             _take_log(snapshot, path, relative)
         elif path.suffix in (".json", ".yaml", ".yml") and not (len(relative.parts) == 1 and path.name in _SIDE_FILES):
-            for raw in _objects_of_file(snapshot, path, relative):
-                snapshot.objects.append(reduce_object(raw, key))
+            with resting_collector():
+                for raw in _objects_of_file(snapshot, path, relative):
+                    snapshot.objects.append(reduce_object(without_bookkeeping(raw), key))
     if not snapshot.objects:
         broken = "; ".join(f"{what}: {missing.detail}" for what, missing in snapshot.problems[:3])
         raise SnapshotUnreadable(
@@ -74,6 +83,8 @@ def load_snapshot(folder: Path, hash_key: bytes | None = None) -> Snapshot:
         )
     if snapshot.captured_at is None:
         snapshot.captured_at = _newest_time(snapshot.objects)
+    if snapshot.captured_at.microsecond:  # whole seconds, rounded up, as a server's Date header will give them
+        snapshot.captured_at = snapshot.captured_at.replace(microsecond=0) + timedelta(seconds=1)
     return snapshot
 
 
@@ -86,18 +97,27 @@ def _read_description(snapshot: Snapshot) -> None:
     except orjson.JSONDecodeError as error:
         snapshot.problems.append((SNAPSHOT_FILE, Missing("unreadable", f"line {error.lineno}: not valid JSON")))
         return
+    except OSError:
+        snapshot.problems.append((SNAPSHOT_FILE, Missing("unreadable", "the file cannot be read")))
+        return
     snapshot.captured_at = moment(described, "captured_at")
     cluster = described.get("cluster") if isinstance(described, Mapping) else None
     snapshot.cluster = {"name": cluster} if isinstance(cluster, str) else mapping(cluster)
+    snapshot.namespaces = frozenset(strings(described, "namespaces"))
     if isinstance(mapping(described).get("read"), list):
         snapshot.read_kinds = frozenset(strings(described, "read"))
     for entry in mappings(described, "not_read"):
         reason = text(entry, "reason")
         known = reason if reason in ("forbidden", "timed-out", "capped", "absent", "unreadable", "failed") else "failed"
         missing = Missing(known, text(entry, "detail"))  # type: ignore[arg-type]  # narrowed to the literals just above
-        snapshot.not_read[text(entry, "what")] = missing
+        snapshot.not_read[_kind_name(text(entry, "what"))] = missing
     for what in strings(described, "not_read"):
-        snapshot.not_read[what] = Missing("absent", "left out when the snapshot was captured")
+        snapshot.not_read[_kind_name(what)] = Missing("absent", LEFT_OUT)
+
+
+def _kind_name(what: str) -> str:
+    """`secrets` and `Secret` are one kind; anything else that was not read keeps its words."""
+    return next((r.kind for r in KNOWN_RESOURCES if what == r.plural and r.group != "metrics.k8s.io"), what)
 
 
 def _objects_of_file(snapshot: Snapshot, path: Path, relative: Path) -> Iterator[RawObject]:
@@ -111,63 +131,17 @@ def _objects_of_file(snapshot: Snapshot, path: Path, relative: Path) -> Iterator
     except OSError:
         snapshot.problems.append((name, Missing("unreadable", "the file cannot be read")))
         return
-    for document in _documents(snapshot, content, path.suffix == ".json", name):
-        yield from _flatten(document)
 
+    def complain(sentence: str) -> None:
+        snapshot.problems.append((name, Missing("unreadable", sentence)))
 
-def _documents(snapshot: Snapshot, content: bytes, is_json: bool, name: str) -> Iterator[Any]:
-    if is_json:
-        try:
-            yield orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            snapshot.problems.append((name, Missing("unreadable", f"line {error.lineno}: not valid JSON")))
-        return
-    # each document by itself, so that one broken document does not hide the others
-    line = 1
-    for part in re.split(rb"(?m)^---[ \t]*(?:#.*)?\r?$", content):
-        try:
-            if part.strip():
-                yield yaml.load(part, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            mark = getattr(error, "problem_mark", None)
-            at = line + (mark.line if mark is not None else 0)
-            snapshot.problems.append((name, Missing("unreadable", f"line {at}: not valid YAML")))
-        line += part.count(b"\n")
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the base is chosen at run time
-    """The safe loader, in C where libyaml is there, that refuses aliases nested into a bomb by their count."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            self.aliases = getattr(self, "aliases", 0) + 1
-            if self.aliases > 1000:
-                raise yaml.YAMLError("too many aliases")
-        return super().compose_node(parent, index)
-
-
-def _flatten(document: Any) -> Iterator[RawObject]:
-    if isinstance(document, list):
-        for item in document:
-            yield from _flatten(item)
-        return
-    if not isinstance(document, Mapping):
-        return
-    kind, api_version = text(document, "kind"), text(document, "apiVersion")
-    if isinstance(document.get("items"), list) and (kind.endswith("List") or not kind):
-        item_kind = kind.removesuffix("List")
-        for item in mappings(document, "items"):
-            # typed lists (`PodList`) leave kind and apiVersion out of their items
-            filled = item if item.get("kind") else {**item, "kind": item_kind, "apiVersion": api_version}
-            yield from _flatten(filled)
-    elif kind and api_version and text(document, "metadata", "name"):
-        yield document
+    yield from read_documents(content, is_json=path.suffix == ".json", complain=complain)
 
 
 def _take_log(snapshot: Snapshot, path: Path, relative: Path) -> None:
     parts = relative.parts
-    if "logs" in parts[:-1]:  # logs/<ns>/<pod>/<container>.log, also below a support bundle's pods/
-        parts = parts[len(parts) - 1 - parts[::-1].index("logs") + 1 :]
+    if len(parts) > 3 and parts[-4] == "logs":  # logs/<ns>/<pod>/<container>.log, also below a support bundle's pods/
+        parts = parts[-3:]
     match = _CONTAINER_LOG.match(parts[-1])
     if path.name == "logs.txt" and len(parts) >= 2:  # cluster-info dump: <ns>/<pod>/logs.txt with all containers
         _take_dump_log(snapshot, path)
@@ -192,7 +166,7 @@ def _take_dump_log(snapshot: Snapshot, path: Path) -> None:
 
 
 def _read_lines(path: Path) -> tuple[str, ...]:
-    return tuple(path.read_bytes().decode("utf-8", errors="replace").splitlines())
+    return split_log(path.read_bytes())
 
 
 def _newest_time(objects: list[RawObject]) -> datetime:
@@ -228,12 +202,9 @@ class SnapshotReader:
                 namespaced = any(text(o, "metadata", "namespace") for o in snapshot.objects if text(o, "kind") == kind)
                 resource = by_name[(group, kind)] = guess_resource(api_version, kind, namespaced)
             self._by_type.setdefault(resource, []).append(raw)
-        for resource in KNOWN_RESOURCES:  # kinds that were recorded and of which there was none
-            if (
-                snapshot.read_kinds is not None
-                and resource.kind in snapshot.read_kinds
-                and (resource.group, resource.kind) not in by_name
-            ):
+        recorded = (snapshot.read_kinds or frozenset()) | snapshot.not_read.keys()
+        for resource in KNOWN_RESOURCES:  # kinds of which there was none, and kinds that could not be listed
+            if resource.kind in recorded and (resource.group, resource.kind) not in by_name:
                 self._by_type[resource] = []
 
     @property
@@ -278,7 +249,6 @@ class SnapshotReader:
         label_selector: str = "",
         field_selector: str = "",
     ) -> Listing:
-        missing = self._snapshot.not_read.get(resource.kind) or self._snapshot.not_read.get(resource.plural)
         items = self._matching(resource)
         if namespace is not None:
             items = [o for o in items if text(o, "metadata", "namespace") == namespace]
@@ -286,9 +256,18 @@ class SnapshotReader:
             selector = parse_selector(label_selector)
             items = [o for o in items if selector.matches(K8sObject(o).labels)]
         if field_selector:
-            fields = parse_selector(field_selector)
-            items = [o for o in items if fields.matches(_field_values(o, fields.equal))]
-        return Listing(tuple(items), missing)
+            fields = parse_field_selector(field_selector)
+            paths = {r.key for r in fields.requirements}
+            items = [o for o in items if fields.matches(field_values(o, paths))]
+        return Listing(tuple(items), *self.completeness(resource, namespace))
+
+    def completeness(self, resource: ResourceType, namespace: str | None) -> tuple[Missing | None, frozenset[str]]:
+        """What is missing of a list, and the namespaces in which it is complete all the same."""
+        missing = self._snapshot.not_read.get(resource.kind)
+        recorded = self._snapshot.namespaces
+        if missing is not None or not recorded or not resource.namespaced or namespace in recorded:
+            return missing, frozenset()
+        return Missing("absent", LEFT_OUT), recorded if namespace is None else frozenset()
 
     def _matching(self, resource: ResourceType) -> list[RawObject]:
         found = self._by_type.get(resource)
@@ -312,8 +291,8 @@ class SnapshotReader:
         found = self._snapshot.logs.get(key)
         if found is None:
             return LogText((), Missing("absent", "the snapshot holds no such log"))
-        lines = found if isinstance(found, tuple) else _read_lines(found)
-        return LogText(lines[-request.tail :] if request.tail else lines)
+        lines = found if isinstance(found, tuple) else await asyncio.to_thread(_read_lines, found)
+        return LogText(tail_since(lines, request.tail, request.since))
 
     async def problems(self) -> tuple[tuple[str, Missing], ...]:
         return (*self._snapshot.problems, *self._snapshot.not_read.items())
@@ -322,11 +301,15 @@ class SnapshotReader:
         """Nothing is held open."""
 
 
-def _field_values(raw: RawObject, fields: Mapping[str, str]) -> dict[str, str]:
+def field_values(raw: RawObject, paths: Iterable[str]) -> dict[str, str]:
+    """What a field selector compares: the values at dotted paths, "" where there is none."""
     values = {}
-    for path in fields:
+    for path in paths:
         value: Any = raw
         for step in path.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
-        values[path] = value if isinstance(value, str) else "" if value is None else str(value)
+        if isinstance(value, bool):
+            values[path] = "true" if value else "false"
+        else:
+            values[path] = value if isinstance(value, str) else "" if value is None else str(value)
     return values

@@ -57,4 +57,5 @@ class ViewSource:
         """Stops a reading under way and closes the reader."""
         if self._pending is not None and not self._pending.done():
             self._pending.cancel()
+            await asyncio.wait([self._pending])
         await self.reader.aclose()

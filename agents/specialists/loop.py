@@ -71,7 +71,8 @@ async def consult(consultation: Consultation) -> PartState:
     if model is not None:
         used_model = await _with_model(consultation, model)
     if not used_model:
-        for block in part_blocks(work.diagnosis, work.scope, consultation.specialist.domain, consultation.speakers):
+        domain, speakers = consultation.specialist.domain, consultation.speakers
+        for block in part_blocks(work.diagnosis, work.scope, domain, speakers, model_failed=model is not None):
             await consultation.release(block)
     return PartState(
         domain=consultation.specialist.domain.value,

@@ -13,7 +13,7 @@ from pathlib import Path
 from agents.evidence import Diagnosis, Domain, Evidence, Finding, RootCause, Severity
 from agents.specialists.rows import SPECIALISTS, Specialist
 from agents.state import Exchange, TurnWork
-from agents.tools.fence import fenced
+from agents.tools.fence import fenced, quoted
 from assistant.prompts.registry import PromptRegistry
 
 # Budgets in characters (about four to a token): a prompt of all of them stays below 12,000 tokens.
@@ -63,9 +63,8 @@ def question_prompt(work: TurnWork, causes: Sequence[RootCause], findings: Seque
             conversation=_conversation(work.history),
             documents=_section("Runbook passages", (_evidence(e) for e in work.documents), BUDGET_DOCUMENTS),
             scope=work.scope.sentence(),
-            diagnosis=_diagnosis(work.diagnosis, causes, findings)
-            if work.scope.needs_cluster
-            else "No cluster was read.",
+            diagnosis="".join(f"{unknown}\n\n" for unknown in work.scope.unknown)
+            + (_diagnosis(work.diagnosis, causes, findings) if work.scope.needs_cluster else "No cluster was read."),
             details=_section("Asked for by name", (_evidence(e) for e in work.details), BUDGET_DETAILS),
             question=work.question,
         )
@@ -78,7 +77,7 @@ def conclude_prompt(steps: int) -> str:
 
 
 def _conversation(history: Sequence[Exchange]) -> str:
-    turns = (f"Question: {e.question}\nAnswer: {_cut(e.answer, 1_500)}" for e in history)
+    turns = (f"Question: {_cut(e.question, 600)}\nAnswer:\n{quoted(_cut(e.answer, 1_500))}" for e in history)
     return _section("The conversation so far", turns, BUDGET_HISTORY)
 
 
@@ -91,10 +90,10 @@ def _diagnosis(diagnosis: Diagnosis, causes: Sequence[RootCause], findings: Sequ
     parts.append(_section("Further findings", (_finding(f) for f in findings), BUDGET_FINDINGS))
     if diagnosis.healthy:
         healthy = "; ".join(f"{h.object}: {h.detail}" for h in diagnosis.healthy)
-        parts.append(f"## Healthy\n\n{healthy}\n\n")
+        parts.append(f"## Healthy\n\n{quoted(healthy)}\n\n")
     if diagnosis.not_checked:
         unchecked = "; ".join(f"{n.what}: {n.reason} {n.detail}".strip() for n in diagnosis.not_checked[:20])
-        parts.append(f"## Not checked\n\n{unchecked}\n\n")
+        parts.append(f"## Not checked\n\n{quoted(unchecked)}\n\n")
     return "".join(parts).strip()
 
 
@@ -102,13 +101,14 @@ def _cause(cause: RootCause) -> str:
     marks = " ".join(f"[{e.id}]" for e in cause.evidence)
     explains = "".join(f"\n  explains {e.object}: {e.how}" for e in cause.explains)
     shown = "\n".join(_evidence(e) for e in cause.evidence)
-    head = f"{cause.id} ({cause.severity}, confidence {cause.confidence:.2f}) on {cause.object}"
-    return f"{head}: {cause.cause} {marks}{explains}\n  remedy: {cause.remedy}\n{shown}"
+    head = f"{cause.id} ({cause.severity}, confidence {cause.confidence:.2f}) on {cause.object} {marks}"
+    said = quoted(f"{cause.cause}{explains}\n  remedy: {cause.remedy}")
+    return f"{head}\n{said}\n{shown}"
 
 
 def _finding(item: Finding) -> str:
     shown = "\n".join(_evidence(e) for e in item.evidence[:2])
-    return f"{item.id} ({item.severity}) on {item.object}: {item.message}\n{shown}"
+    return f"{item.id} ({item.severity}) on {item.object}\n{quoted(item.message)}\n{shown}"
 
 
 def _evidence(item: Evidence) -> str:

@@ -21,6 +21,7 @@ from agents.cluster.reader import LogRequest
 from agents.cluster.selectors import parse_selector
 from agents.cluster.similar import nearest
 from agents.cluster.view import ClusterView
+from agents.events import EvidenceEvent
 from agents.evidence import Evidence, ObjectRef
 from agents.state import TurnWork
 from agents.tools.fence import fenced
@@ -33,6 +34,7 @@ from agents.tools.lookups import (
     search_view,
     summary_evidence,
 )
+from assistant.errors import ClusterError
 
 MAX_LISTED = 60
 
@@ -183,10 +185,16 @@ def tools_for(work: TurnWork, names: Sequence[str]) -> list[BaseTool]:
 
 def _bound(work: TurnWork, row: ToolRow) -> BaseTool:
     async def call(**arguments: object) -> str:
-        result = await row.run(work, row.arguments.model_validate(arguments))
+        try:
+            result = await row.run(work, row.arguments.model_validate(arguments))
+        except ClusterError as error:  # the evidence is there already: the model goes on with what it has
+            return f"The cluster could not be asked: {error.message}"
         if isinstance(result, str):
             return result
-        return "\n".join(fenced(item, MAX_EXCERPT) for item in await work.add_evidence(result))
+        numbered = await work.add_evidence(result)
+        for item in numbered:
+            await work.stream.emit(EvidenceEvent, evidence=item)
+        return "\n".join(fenced(item, MAX_EXCERPT) for item in numbered)
 
     return StructuredTool.from_function(
         coroutine=call, name=row.name, description=row.description, args_schema=row.arguments, infer_schema=False

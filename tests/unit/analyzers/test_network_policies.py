@@ -220,7 +220,8 @@ def test_external_host_that_is_allowed_is_not_the_policy_s_fault() -> None:
 
 def test_policy_that_selects_nothing_is_worth_knowing() -> None:
     view = view_of(NAMESPACES, pod("web-1", "web", True), policy("{podSelector: {matchLabels: {app: wep}}}"))
-    assert one(list(selecting_nothing(view))).severity is Severity.INFO
+    found = one(list(selecting_nothing(view)))
+    assert (found.code, found.severity) == ("policy-selects-nothing", Severity.INFO)
     view = view_of(NAMESPACES, pod("web-1", "web", True), policy("{podSelector: {matchLabels: {app: web}}}"))
     assert list(selecting_nothing(view)) == []
 
