@@ -27,23 +27,30 @@ from assistant.models.embeddings import Embedder, Vectors
 
 MAX_QUERY = 1_000  # characters; what stands further back in a question does not change what it is about
 SECTION_CHARACTERS = 1_800  # a longer section is cut into passages of about this length, between paragraphs
-EMBEDDED_CHARACTERS = 320  # of a section, beside its headings: its vector is about its topic, and costs half the time
+EMBEDDED_CHARACTERS = 320  # of a page, beside its title: its vector is about its topic, and costs little time
 RRF_K = 60  # Cormack, Clarke, Büttcher 2009: the constant of reciprocal rank fusion
 CANDIDATES = 40  # of each ranking
 BM25_K1, BM25_B = 1.2, 0.6
-HEADING_WEIGHT = 3  # a word of the title, the code or the heading counts this often
+TITLE_WEIGHT = 3  # a word of the title or the code counts this often
+ASIDES = (
+    "often confused",
+    "see also",
+    "related",
+)  # sections that name other pages: found by them, one finds the wrong page
 
 # Below these a page is not about the question; measured on the questions of tests/unit/test_search.py.
-CLOSE_COSINE = 0.50
-NEAR_COSINE = 0.34
-NEAR_COVERAGE = 0.45
+CLOSE_COSINE = 0.40
+NEAR_COSINE = 0.28
+NEAR_COVERAGE = 0.40
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*|\d+")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*$")
-_STOP_WORDS = """a an and any are as at be been but by can could do does for from get gets had has have how i if in into is it its
-    me my no not of on or our out so some than that the their them then there these they this to up us was we were what
-    when where which while who why will with would you your s t don doesn isn won please tell show find am"""
+_STOP_WORDS = """
+a an and any are as at be been but by can could do does for from get gets had has have how i if in into is it its me
+my no not of on or our out so some than that the their them then there these they this to up us was we were what
+when where which while who why will with would you your s t don doesn isn won please tell show find am
+"""
 _STOP = frozenset(_STOP_WORDS.split())
 
 
@@ -61,16 +68,26 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    path: str
-    domain: str
-    title: str
     heading: str
     text: str
 
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    path: str
+    domain: str
+    title: str
+    sections: tuple[_Section, ...]
+
+    @property
+    def code(self) -> str:
+        return self.path.rsplit("/", 1)[-1].removesuffix(".md")
+
     @property
     def embedded(self) -> str:
-        """What its vector is made of."""
-        return f"{self.title}. {self.heading}. {' '.join(self.text[:EMBEDDED_CHARACTERS].split())}"
+        """What its vector is made of: title, code, and how its text begins."""
+        body = " ".join(" ".join(section.text for section in self.sections)[: 2 * EMBEDDED_CHARACTERS].split())
+        return f"{self.title}. {self.code.replace('-', ' ')}. {body[:EMBEDDED_CHARACTERS]}"
 
 
 class RunbookSearch:
@@ -94,7 +111,7 @@ class RunbookSearch:
         if not wanted or limit < 1:
             return []
         index = self._ready()
-        if not index.sections:
+        if not index.pages:
             return []
         vector = self._embedder.embed([wanted])[0]
         return index.search(vector, wanted, frozenset(domains), limit)
@@ -102,7 +119,7 @@ class RunbookSearch:
     def page(self, relative_path: str) -> str | None:
         """The whole text of a page, or None where the corpus has no such page; never a file outside the corpus."""
         path = self._corpus / relative_path
-        return _read(path) if path in set(_pages(self._corpus)) else None
+        return _read(path) if path in set(_files(self._corpus)) else None
 
     def warm_up(self) -> None:
         """Reads the corpus and computes its vectors now instead of at the first search."""
@@ -112,38 +129,24 @@ class RunbookSearch:
         if self._index is None:
             with self._lock:
                 if self._index is None:
-                    sections = list(_sections(self._corpus))
-                    self._index = _Index(sections, _vectors(self._embedder, sections, self._cache_dir))
+                    pages = [page for file in _files(self._corpus) if (page := _parsed(self._corpus, file)).sections]
+                    self._index = _Index(pages, _vectors(self._embedder, pages, self._cache_dir))
         return self._index
 
 
 class _Index:
-    """The corpus in memory: a vector and a bag of words for each section."""
+    """The corpus in memory: a vector and a bag of words for each page."""
 
-    def __init__(self, sections: Sequence[_Section], vectors: Vectors) -> None:
-        self.sections = sections
+    def __init__(self, pages: Sequence[_Page], vectors: Vectors) -> None:
+        self.pages = pages
         self._vectors = vectors
+        self._bags = [_bag(page) for page in pages]
+        found_in = Counter(term for bag in self._bags for term in bag)
+        self._idf = {t: math.log(1 + (len(pages) - n + 0.5) / (n + 0.5)) for t, n in found_in.items()}
+        self._rarest = max(self._idf.values(), default=1.0)
         self._postings: dict[str, list[tuple[int, float]]] = {}
-        self._idf: dict[str, float] = {}
-        self._page_words: dict[str, set[str]] = {}
-        self._post()
-
-    def _post(self) -> None:
-        bags = []
-        for section in self.sections:
-            bag = Counter(_terms(section.text))
-            name = Path(section.path).stem
-            for term in _terms(f"{section.title} {name} {section.heading}"):
-                bag[term] += HEADING_WEIGHT
-            bags.append(bag)
-            self._page_words.setdefault(section.path, set()).update(bag)
-        if not bags:
-            return
-        mean = sum(sum(bag.values()) for bag in bags) / len(bags)
-        found_in = Counter(term for words in self._page_words.values() for term in words)
-        pages = len(self._page_words)
-        self._idf = {t: math.log(1 + (pages - n + 0.5) / (n + 0.5)) for t, n in found_in.items()}
-        for number, bag in enumerate(bags):
+        mean = sum(sum(bag.values()) for bag in self._bags) / max(len(pages), 1)
+        for number, bag in enumerate(self._bags):
             norm = BM25_K1 * (1 - BM25_B + BM25_B * sum(bag.values()) / mean)
             for term, count in bag.items():
                 weight = self._idf[term] * count * (BM25_K1 + 1) / (count + norm)
@@ -152,38 +155,46 @@ class _Index:
     def search(self, vector: Vectors, query: str, domains: frozenset[str], limit: int) -> list[Passage]:
         terms = set(_terms(query))
         cosine = self._vectors @ vector
-        words = np.zeros(len(self.sections), dtype=np.float32)
+        words = np.zeros(len(self.pages), dtype=np.float32)
         for term in terms:
             for number, weight in self._postings.get(term, ()):
                 words[number] += weight
-        allowed = np.array([not domains or s.domain in domains for s in self.sections])
-        fused = np.zeros(len(self.sections))
+        allowed = np.array([not domains or page.domain in domains for page in self.pages])
+        fused = np.zeros(len(self.pages))
         for ranking in (cosine, words):
-            order = _best(np.where(allowed, ranking, -1.0), CANDIDATES)
-            for rank, number in enumerate(order):
-                if ranking[number] > 0.0:
+            for rank, number in enumerate(_best(np.where(allowed, ranking, -1.0), CANDIDATES)):
+                if ranking[number] > 0.0 and allowed[number]:
                     fused[number] += 1.0 / (RRF_K + rank + 1)
-        best: dict[str, int] = {}
-        for number in _best(fused, 2 * CANDIDATES):
-            if fused[number] > 0.0:
-                best.setdefault(self.sections[number].path, int(number))
-        near = {p: float(cosine[[i for i, s in enumerate(self.sections) if s.path == p]].max()) for p in best}
-        kept = [n for path, n in best.items() if self._about(terms, path, near[path])]
-        return [self._passage(number, float(fused[number])) for number in kept[:limit]]
+        found = [int(n) for n in _best(fused, 2 * CANDIDATES) if fused[n] > 0.0]
+        kept = [n for n in found if self._about(terms, n, float(cosine[n]))]
+        return [self._passage(n, terms, float(fused[n])) for n in kept[:limit]]
 
-    def _about(self, terms: set[str], path: str, cosine: float) -> bool:
+    def _about(self, terms: set[str], number: int, cosine: float) -> bool:
         """Whether a page is about a question: close in meaning, or near and holding most of its telling words."""
         if cosine >= CLOSE_COSINE:
             return True
         # A word that no page has tells as much as the rarest one that some page has.
-        rarest = max(self._idf.values(), default=1.0)
-        total = sum(self._idf.get(t, rarest) for t in terms)
-        held = sum(self._idf.get(t, rarest) for t in terms & self._page_words[path])
+        total = sum(self._idf.get(t, self._rarest) for t in terms)
+        held = sum(self._idf[t] for t in terms if t in self._bags[number])
         return cosine >= NEAR_COSINE and total > 0 and held / total >= NEAR_COVERAGE
 
-    def _passage(self, number: int, score: float) -> Passage:
-        section = self.sections[number]
-        return Passage(section.path, section.title, section.heading, section.text, score)
+    def _passage(self, number: int, terms: set[str], score: float) -> Passage:
+        """The section of the page that holds most of the question's telling words, the first one among equals."""
+        page = self.pages[number]
+
+        def held(section: _Section) -> float:
+            words = set(_terms(f"{section.heading} {section.text}"))
+            return sum(self._idf.get(t, 0.0) for t in terms & words)
+
+        section = max(page.sections, key=held)
+        return Passage(page.path, page.title, section.heading, section.text, score)
+
+
+def _bag(page: _Page) -> Counter[str]:
+    bag = Counter(term for section in page.sections for term in _terms(f"{section.heading} {section.text}"))
+    for term in _terms(f"{page.title} {page.code}"):
+        bag[term] += TITLE_WEIGHT
+    return bag
 
 
 def _best(scores: NDArray[np.floating], count: int) -> NDArray[np.intp]:
@@ -214,23 +225,25 @@ def _stem(word: str) -> str:
     return word[:-1] if len(word) > 4 and (word.endswith("e") or word[-1] == word[-2]) else word
 
 
-def _pages(corpus: Path) -> Iterator[Path]:
-    yield from sorted(p for p in corpus.glob("*/*.md") if p.is_file())
+def _files(corpus: Path) -> list[Path]:
+    return sorted(p for p in corpus.glob("*/*.md") if p.is_file())
 
 
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
-def _sections(corpus: Path) -> Iterator[_Section]:
-    for page in _pages(corpus):
-        relative = page.relative_to(corpus).as_posix()
-        title = page.stem.replace("-", " ")
-        for level, heading, text in _split(_read(page)):
-            if level == 1:
-                title = heading
-            for part in _parts(text):
-                yield _Section(relative, page.parent.name, title, "" if level <= 1 else heading, part)
+def _parsed(corpus: Path, file: Path) -> _Page:
+    title = file.stem.replace("-", " ")
+    sections = []
+    for level, heading, text in _split(_read(file)):
+        if level == 1:
+            title = heading
+        if heading.lower().startswith(ASIDES):
+            continue
+        code_alone = level == 1 and text.strip("` \n") == file.stem
+        sections += [_Section("" if level <= 1 else heading, part) for part in _parts("" if code_alone else text)]
+    return _Page(file.relative_to(corpus).as_posix(), file.parent.name, title, tuple(sections))
 
 
 def _split(text: str) -> Iterator[tuple[int, str, str]]:
@@ -261,9 +274,9 @@ def _parts(text: str) -> Iterator[str]:
         yield part
 
 
-def _vectors(embedder: Embedder, sections: Sequence[_Section], cache_dir: Path | None) -> Vectors:
-    """One vector a section, (n, dimension); those of unchanged sections come from the cache."""
-    texts = [s.embedded for s in sections]
+def _vectors(embedder: Embedder, pages: Sequence[_Page], cache_dir: Path | None) -> Vectors:
+    """One vector a page, (n, dimension); those of unchanged pages come from the cache."""
+    texts = [page.embedded for page in pages]
     if not texts:
         return np.zeros((0, embedder.dimension), dtype=np.float32)
     if cache_dir is None:
@@ -289,7 +302,8 @@ def _fingerprint(embedder: Embedder) -> str:
 def _load(path: Path, dimension: int) -> dict[str, Vectors]:
     """Vectors by digest; none where the file is missing or is not what was written."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # opened here: of a damaged file numpy would leave its own handle open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             digests, vectors = stored["digests"], stored["vectors"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile):
         return {}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agents.greeting import Greeting
     from agents.state import ModelAccess, Services
     from assistant.models.embeddings import MiniLMEmbedder
+    from knowledge.search import RunbookSearch
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEMO_SNAPSHOT = Path(__file__).resolve().parent / "demo" / "snapshot"
@@ -68,6 +69,17 @@ class App:
     def namespace(self) -> str | None:
         """The namespace that questions are about where they name none: the flag's, else the context's own."""
         return self.settings.cluster.namespace or self.opened.default_namespace or None
+
+    async def require_namespace(self) -> None:
+        """Raises NamespaceNotFound, with similar names, when the namespace that was named by a flag is not there.
+
+        The context's own is not required: `kubectl` too answers in a namespace that is gone.
+        """
+        from agents.examination import require_namespaces
+
+        if self.settings.cluster.namespace:
+            asked = frozenset({self.settings.cluster.namespace})
+            require_namespaces(await self.services.source.view(asked), asked)
 
     async def greeting(self) -> Greeting:
         """The opening of a conversation about the cluster as it is now. Raises ClusterError."""
@@ -124,10 +136,11 @@ def _choice(
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, environment: Mapping[str, str] | None = None, *, demo_when_unreachable: bool = False
+    settings: Settings, environment: Mapping[str, str] | None = None, *, server: bool = False
 ) -> AsyncIterator[App]:
     """Conversations over the cluster, the database and the model that the settings name.
 
+    `server`: this process stays, so it starts on the demo when the cluster cannot be reached, and warms up its parts.
     Raises ClusterError, SnapshotUnreadable, StorageUnavailable, MigrationFailed.
     """
     from agents.conversation import Conversation
@@ -145,7 +158,7 @@ async def open_app(
     key = masking_key(storage.data_dir)
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(
-            open_source(settings, env, masking_key=key, demo_when_unreachable=demo_when_unreachable)
+            open_source(settings, env, masking_key=key, demo_when_unreachable=server)
         )
         database = await stack.enter_async_context(
             open_database(url, storage.data_dir, max_connections=storage.max_connections)
@@ -155,7 +168,8 @@ async def open_app(
         stack.push_async_callback(record.close)
         await record.recover_interrupted()
         embedder: MiniLMEmbedder = MiniLMEmbedder()
-        warming = asyncio.create_task(asyncio.to_thread(embedder.warm_up), name="warm-embedder")
+        runbooks = RunbookSearch(embedder, CORPUS, storage.data_dir / "cache")
+        warming = asyncio.create_task(asyncio.to_thread(_warm, embedder, runbooks if server else None), name="warm")
         stack.push_async_callback(_settled, warming)
         model, model_line = await _open_model(settings, env, opened.masker, stack)
         services = Services(
@@ -163,7 +177,7 @@ async def open_app(
             record=record,
             router=Router.load(embedder),
             mask=opened.mask,
-            runbooks=RunbookSearch(embedder, CORPUS, storage.data_dir / "cache"),
+            runbooks=runbooks,
             model=model,
         )
         conversation = Conversation(services)
@@ -195,6 +209,13 @@ async def _open_model(
     port = open_gateway(adapter, masker=masker, sink=lambda _: None, model=chosen.name, destination=where)
     access = ModelAccess(port, chosen.name, where, timeout_s=chosen.timeout, max_steps=chosen.max_steps)
     return access, f"{chosen.name}; questions, findings and excerpts go, masked, to {where}"
+
+
+def _warm(embedder: MiniLMEmbedder, runbooks: RunbookSearch | None) -> None:
+    """Loads what the first question needs; the index of the runbooks only where questions will follow."""
+    embedder.warm_up()
+    if runbooks is not None:
+        runbooks.warm_up()
 
 
 async def _settled(task: asyncio.Task[None]) -> None:

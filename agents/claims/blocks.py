@@ -11,7 +11,7 @@ from agents.claims.facts import flat
 from agents.claims.naming import Known
 from agents.claims.remarks import code
 from agents.claims.sentences import COMMAND
-from agents.claims.words import KINDS
+from agents.claims.words import KINDS, words
 
 MAX_LINES = 400
 
@@ -35,18 +35,26 @@ _MAKING = frozenset(
         "expose",
     )
 )
-_ACTING = frozenset(
-    "get describe logs log set scale rollout patch edit delete exec label annotate top port-forward cordon uncordon drain debug"
-    " wait attach cp taint autoscale".split()  # noqa: SIM905
+_ACTING = words(
+    """
+get describe logs log set scale rollout patch edit delete exec label annotate top port-forward cordon uncordon drain
+debug wait attach cp taint autoscale
+"""
 )
-_POD_VERBS = frozenset("logs log exec port-forward debug attach".split())  # noqa: SIM905
-_NODE_VERBS = frozenset("cordon uncordon drain".split())  # noqa: SIM905
-_SUBCOMMANDS = frozenset(
-    "status history undo restart pause resume image resources env selector serviceaccount pod node pods nodes".split()
-)  # noqa: SIM905
-_VALUE_FLAGS = frozenset(
-    "-n --namespace -c --container -l --selector -o --output -p --patch --type --replicas --tail --since -f --field-selector --sort-by --context --for --timeout --to-revision --limits --requests --image --overrides".split()
-)  # noqa: SIM905
+_POD_VERBS = words("logs log exec port-forward debug attach")
+_TYPED_VERBS = words("get describe delete edit")
+_NODE_VERBS = words("cordon uncordon drain")
+_SUBCOMMANDS = words(
+    """
+status history undo restart pause resume image resources env selector serviceaccount pod node pods nodes
+"""
+)
+_VALUE_FLAGS = words(
+    """
+-n --namespace -c --container -l --selector -o --output -p --patch --type --replicas --tail --since -f
+--field-selector --sort-by --context --for --timeout --to-revision --limits --requests --image --overrides
+"""
+)
 
 
 def judge_block(unit: str, cited: Cited, known: Known) -> str:
@@ -118,36 +126,31 @@ def _targets(line: str) -> Iterator[str]:
         return
     command = re.split(r"\s(?:\||&&|\|\||>|;|--\s)", line)[0]
     try:
-        words = shlex.split(command, comments=True)
+        parts = shlex.split(command, comments=True)
     except ValueError:
-        words = command.split()
-    verb = next((w for w in words if w in _ACTING or w in _MAKING), "")
+        parts = command.split()
+    verb = next((w for w in parts if w in _ACTING or w in _MAKING), "")
     if verb not in _ACTING:
         return
-    rest = _positional(words[words.index(verb) + 1 :])
+    rest = _positional(parts[parts.index(verb) + 1 :])
     while rest and rest[0] in _SUBCOMMANDS and (verb in ("set", "rollout", "top")):
         rest = rest[1:]
     if verb in ("set", "label", "annotate", "taint"):
         rest = [w for w in rest if "=" not in w and not w.endswith("-")]
-    kinds_first = bool(rest) and (
-        rest[0].lower().split(".")[0] in KINDS or "," in rest[0] or verb in ("get", "describe", "delete", "edit")
-    )
-    for number, word in enumerate(rest[:6]):
+    typed = bool(rest) and (rest[0].lower().split(".")[0] in KINDS or "," in rest[0] or verb in _TYPED_VERBS)
+    bare_name = verb in _POD_VERBS or verb in _NODE_VERBS
+    for number, word in enumerate(rest[: 1 if verb in _POD_VERBS else 6]):
         if _PLACEHOLDER.search(word):
             continue
         if "/" in word:
             yield word.split("/", 1)[1]
-        elif number and kinds_first and "/" not in rest[0]:
+        elif (typed and number > 0 and "/" not in rest[0]) or (number == 0 and bare_name):
             yield word
-        elif number == 0 and (verb in _POD_VERBS or verb in _NODE_VERBS or (verb == "top" and word not in KINDS)):
-            yield word
-        if verb in _POD_VERBS:
-            return
 
 
-def _positional(words: list[str]) -> list[str]:
+def _positional(parts: list[str]) -> list[str]:
     found, skip = [], False
-    for word in words:
+    for word in parts:
         if skip:
             skip = False
         elif word.startswith("-"):

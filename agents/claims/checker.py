@@ -19,7 +19,7 @@ from agents.claims.naming import Known, claimed_names, judge_names, said_to_be_m
 from agents.claims.predicates import judge_measures, judge_states
 from agents.claims.remarks import BACKED, Verdict, code
 from agents.claims.sentences import Clause, Sentence, read
-from agents.claims.words import KINDS
+from agents.claims.words import KINDS, NAME_NEIGHBOURS
 from agents.evidence import Evidence, ObjectRef
 
 MAX_CHECKED = 20_000  # characters of a unit
@@ -43,7 +43,7 @@ class ClaimChecker:
     def __init__(
         self, evidence: Mapping[str, Evidence], question: str, *, known_names: Iterable[ObjectRef] = ()
     ) -> None:
-        """`evidence` by its id; `known_names`: every object that was read, for commands and to tell names from words."""
+        """`evidence` by its id; `known_names`: every object that was read, to tell names from words."""
         self._evidence = dict(evidence)
         self._question = Question(question)
         self._facts: dict[str, Facts] = {}
@@ -172,9 +172,7 @@ def _is_concept(quote: str) -> bool:
 
 
 def _speaks_of_objects(clause: Clause) -> bool:
-    return any(
-        w.text.lower() in KINDS or w.text.lower() in ("container", "containers", "rollout", "it") for w in clause.words
-    )
+    return any(w.text.lower() in NAME_NEIGHBOURS or w.text.lower() in ("rollout", "it") for w in clause.words)
 
 
 def _span_backed(span: str, sentence: Sentence, cited: Cited) -> bool:

@@ -53,6 +53,16 @@ def stems(name: str) -> Iterator[str]:
         yield name
 
 
+def _claimants(claim: str) -> Iterator[str]:
+    """The pod and the StatefulSet that a claim may be made for: "data-wiki-db-0" is a claim of wiki-db-0."""
+    found = re.search(r"-\d{1,4}$", claim)
+    if found is not None:
+        parts = claim.split("-")[:MAX_PIECES]
+        for first in range(1, len(parts) - 1):
+            yield "-".join(parts[first:])
+            yield "-".join(parts[first:-1])
+
+
 def pieces(token: str) -> Iterator[str]:
     """A token and what it is made of: path segments, host labels, image and tag."""
     bare = token.strip(".:/@=-+%$~_")
@@ -107,6 +117,8 @@ class Facts:
             for piece in pieces(token.lower()):
                 found.add(piece)
                 found.update(stems(piece))
+        if self.evidence.object.kind == "PersistentVolumeClaim":
+            found.update(_claimants(self.evidence.object.name.lower()))
         return frozenset(found)
 
     @cached_property

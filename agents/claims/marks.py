@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from agents.claims.states import states
+
 MAX_RANGE = 50  # [E1-E9999] must not become ten thousand marks
 
 _ID = r"E\d{1,6}"
@@ -12,6 +14,7 @@ _LIST = rf"{_ID}(?:\s{{0,3}}(?:[,;&/–-]|and|to)\s{{0,3}}{_ID}){{0,40}}"
 MARK = re.compile(rf"[\[【(]\s?({_LIST})\s?[\]】)](?!\()")
 LOOKS_LIKE_MARK = re.compile(rf"[\[【(]\s?{_LIST}\s?[\]】)](?!\()[.,;:]?")
 MARK_OPENING = re.compile(r"[\[【(]\s?(?:E\d*(?:[\s,;&/–E\dando-]{0,60}))?")
+_CLAIMING = re.compile(r"\d|[`\"“]|[a-z]-[a-z]|[a-z][A-Z]|[A-Z]{2}[a-z]")
 _MEMBER = re.compile(r"(E\d{1,6})(\s*[–-]\s*|\s+to\s+)?")
 
 
@@ -36,5 +39,6 @@ def _members(inner: str) -> Iterator[str]:
 
 
 def needs_mark(text: str) -> bool:
-    """Whether a text looks as if it claimed something about the cluster (a cheap look at its shape)."""
-    return bool(re.search(r"\d|[`\"“]|[a-z]-[a-z]|[a-z][A-Z]", without_marks(text)))
+    """Whether a text looks as if it claimed something about the cluster (a cheap look at its shape and its states)."""
+    bare = without_marks(text)
+    return bool(_CLAIMING.search(bare)) or any(True for _ in states(bare))

@@ -35,7 +35,8 @@ _WORDS |= {word: float(10 * value) for value, word in enumerate(_TENS.split(), s
 _WORDS |= {"dozen": 12.0, "twice": 2.0, "thrice": 3.0, "both": 2.0, "hundred": 100.0}
 
 _UNIT = (
-    r"[KMGTP]i?[Bb]?(?![A-Za-z])|[kK][Bb]|bytes?|B(?![A-Za-z])|%|percent|per cent|milliseconds?|ms|seconds?|secs?|s|minutes?|mins?"
+    r"[KMGTP]i?[Bb]?(?![A-Za-z])|[kK][Bb]|bytes?|B(?![A-Za-z])|%|percent|per cent|milliseconds?|ms"
+    r"|seconds?|secs?|s|minutes?|mins?"
     r"|m|hours?|hrs?|h|days?|d|weeks?|w|millicores?|millicpus?|v?[cC][pP][uU]s?|cores?"
 )
 _COMPOUND = re.compile(r"(?<![\w.\-])(?=\d+[dhm]\d)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?![\w])")
@@ -44,7 +45,8 @@ _NUMBER = re.compile(
     rf"(?:[ \u00a0]?-?[ \u00a0]?({_UNIT})(?![A-Za-z0-9_]|-\d)|(?![\w]|\.\d|-[A-Za-z]))"
 )
 _WORD_NUMBER = re.compile(
-    rf"\b((?:{_TENS.replace(' ', '|')})[- ](?:{'|'.join(_ONES.split()[1:10])})|{'|'.join(sorted(_WORDS, key=len, reverse=True))})\b"
+    rf"\b((?:{_TENS.replace(' ', '|')})[- ](?:{'|'.join(_ONES.split()[1:10])})"
+    rf"|{'|'.join(sorted(_WORDS, key=len, reverse=True))})\b"
     rf"(?:[ -](millicores?|milliseconds?|seconds?|minutes?|hours?|days?|weeks?|percent|cores?|[cC][pP][uU]s?)\b)?",
     re.IGNORECASE,
 )
@@ -56,7 +58,7 @@ _FUZZY = re.compile(
 )
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?")
 _CLOCK = re.compile(r"(?<![\w:.])([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?(?![\w:])")
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905  (reads as the calendar does)
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)(?:uary|ruary|ch|il|e|y|ust|t|tember|ober|ember)?"
 _DATE = re.compile(
     rf"\b(?:(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? {_MONTH}|{_MONTH} (\d{{1,2}})(?:st|nd|rd|th)?)\b(?!:)(?: (\d{{4}}))?",
@@ -193,7 +195,7 @@ def agrees(claimed: Measure, value: float, dimension: str, *, derived: bool = Fa
     """Whether a claimed number is this one, as exactly as it is given.
 
     Plain counts have to be equal; sizes and shares may be rounded to what is written; an approximate number ("about",
-    "almost", "over") may be off by 15 %. A plain number of the evidence may stand for its base unit (bytes, seconds, cores).
+    "almost", "over") may be off by 15 %. A plain number of the evidence may stand for bytes, seconds or cores.
     """
     for wanted, of in claimed.readings:
         if of != dimension and not (dimension == PLAIN and of != PERCENT) and not (of == PLAIN and dimension == CPU):

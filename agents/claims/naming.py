@@ -12,19 +12,27 @@ from agents.claims.facts import Facts, flat, pieces, stems
 from agents.claims.remarks import code
 from agents.claims.sentences import Clause, Name, Sentence
 from agents.claims.states import states
-from agents.claims.words import ADJECTIVAL, GENERIC, KINDS, NAME_NEIGHBOURS, POD_MAKERS
+from agents.claims.words import ADJECTIVAL, ENUM_VALUES, GENERIC, KINDS, NAME_NEIGHBOURS, POD_MAKERS, words
 from agents.evidence import ObjectRef
 
 _NAMESPACE = re.compile(
-    r"\b[Nn]amespaces?\s+(?:named\s+|called\s+)?`?([a-z0-9][a-z0-9-]*)\b|(?<![\w-])([a-z0-9][a-z0-9-]{0,62})`?\s+namespace\b"
+    r"\b[Nn]amespaces?\s+(?:named\s+|called\s+)?`?([a-z0-9][a-z0-9-]*)\b"
+    r"|(?<![\w-])([a-z0-9][a-z0-9-]{0,62})`?\s+namespace\b"
 )
-_NO_NAMESPACE = frozenset(
-    """of is has itself the that and with in same other this another whole entire own its their target right wrong each every any
-    which where label labels selector level scope quota does do are was were or to for from on they it there but because so name names
-    called named single separate different dedicated a an new old one two both all no selectors wide lists list only carries may can
-    must should whose your our you policy policies also does allows blocks still given affected""".split()  # noqa: SIM905
+_NO_NAMESPACE = words(
+    """
+of is has itself the that and with in same other this another whole entire own its their target right wrong each
+every any which where label labels selector level scope quota does do are was were or to for from on they it there
+but because so name names called named single separate different dedicated a an new old one two both all no
+selectors wide lists list only carries may can must should whose your our you policy policies also does allows
+blocks still given affected
+"""
 )
-_NEAR_PLACE = re.compile(r"[\s`(,]*(?:(?:in|of|from|inside|within)\s+)?(?:the\s+)?(?:namespace\s+)?[`\s]*")
+_NEAR_PLACE = re.compile(
+    r"[\s`(,]*(?:(?:is|are|was|lives?|belongs?|sits?|stands?)\s+)?(?:to\s+)?"
+    r"(?:(?:in|of|from|inside|within)\s+)?(?:the\s+)?(?:namespace\s+)?[`\s]*"
+)
+_THE_WORKLOAD = re.compile(r"\b[Tt]he (Deployment|StatefulSet|DaemonSet|CronJob)\b")
 # Kinds whose lower-case words are ordinary English: "the checkout service" need not be a Service.
 _LOOSE_KINDS = frozenset(
     ("Service", "Job", "Node", "Role", "Secret", "Gateway", "Certificate", "Endpoints", "Namespace", "Pod")
@@ -36,7 +44,8 @@ _SUBJECT_VERBS = frozenset(("is", "has", "was", "runs", "uses", "fails", "select
 # Names that namespaces bear everywhere: claimed of a cluster, they have to be there.
 _ENVIRONMENTS = frozenset(("staging", "production", "prod", "preprod", "dev", "qa", "uat", "sandbox"))
 _NOT_THERE = re.compile(
-    r"\b(?:not|never|n't|n’t|no|nor|without|neither)\s+(?:even\s+)?(?:mention|includ|list|contain|select|nam|allow|admit|cover|match|have|defin|set|"
+    r"\b(?:not|never|n't|n’t|no|nor|without|neither)\s+(?:\w+\s+){0,2}(?:mention|let|includ|list|contain|select"
+    r"|nam|allow|admit|cover|match|have|defin|set|"
     r"tolerat|referenc|know|point|permit|grant|carr|target|us|in|for|from|on)\w*\b",
     re.IGNORECASE,
 )
@@ -71,10 +80,8 @@ class Known:
     def has(self, name: str) -> bool:
         """Whether an object or namespace, or each part of a composed name, is known."""
         low = name.lower()
-        return (
-            low in self.names
-            or all(p in self.names or p in KINDS for p in pieces(low) if p != low and "." not in p)
-            and ("/" in low)
+        return low in self.names or (
+            all(p in self.names or p in KINDS for p in pieces(low) if p != low and "." not in p) and ("/" in low)
         )
 
 
@@ -86,6 +93,10 @@ def claimed_names(clause: Clause, known: Known) -> Iterator[Name]:
         yield name
     for word in clause.words:
         low = word.text.lower()
+        if word.text in ENUM_VALUES and (
+            word.marked_up or (word.start > 0 and clause.text[: word.start - clause.start].strip())
+        ):
+            yield Name(word.text, word.start, "camel", word.marked_up)
         if low in _ENVIRONMENTS and _after_place(clause, word):
             yield word
         if low not in known.names or (low in KINDS and low != "gateway"):
@@ -126,7 +137,11 @@ def judge_names(sentence: Sentence, cited: Cited, known: Known) -> str:
             reason = _judge(name, clause, cited, known)
             if reason:
                 return reason
-        reason = _wrong_kind(clause, cited, known) or _wrong_namespace(clause, cited, known)
+        reason = (
+            _wrong_kind(clause, cited, known)
+            or _other_workload(clause, cited)
+            or _wrong_namespace(clause, cited, known)
+        )
         if reason:
             return reason
     return _beside_the_point(sentence, cited, known)
@@ -194,6 +209,20 @@ def _wrong_kind(clause: Clause, cited: Cited, known: Known) -> str:
     return ""
 
 
+def _other_workload(clause: Clause, cited: Cited) -> str:
+    """ "the StatefulSet", where the evidence is about a Deployment and nothing in it speaks of a StatefulSet."""
+    if clause.advice:
+        return ""
+    kinds = {f.evidence.object.kind for f in cited.facts} & (POD_MAKERS - {"Pod", "ReplicaSet"})
+    for found in _THE_WORKLOAD.finditer(clause.text):
+        kind = KINDS[found[1].lower()]
+        low = kind.lower()
+        if not kinds or kind in kinds or low in cited.question.names or any(low in f.text for f in cited.facts):
+            continue
+        return f"the cited evidence is about a {' and a '.join(sorted(kinds))}, not a {kind}"
+    return ""
+
+
 def _judge_kind(kind: str, name: str, kinds: set[str], loose: bool, cited: Cited) -> str:
     low = kind.lower()
     if any(f.evidence.object.kind == kind or low in f.names for f in cited.facts) or low in cited.question.names:
@@ -218,7 +247,7 @@ def _wrong_namespace(clause: Clause, cited: Cited, known: Known) -> str:
         if clause.advice and (space in known.namespaces or not known.namespaces):
             continue
         seen = any(space == f.evidence.object.namespace.lower() or space in f.names for f in cited.facts)
-        if not seen and space not in cited.question.names:
+        if not seen and space not in cited.question.names and not said_to_be_missing(space, clause.text, known):
             return f"the cited evidence is not from namespace {code(space)}"
     return _name_in_other_namespace(clause, known)
 
@@ -230,7 +259,7 @@ def _name_in_other_namespace(clause: Clause, known: Known) -> str:
         space = token[0].lower().rstrip(".")
         if space not in known.namespaces:
             continue
-        for earlier in tokens[max(0, number - 4) : number]:
+        for earlier in tokens[max(0, number - 6) : number]:
             name = earlier[0].lower().rstrip(".")
             between = clause.text[earlier.end() : token.start()]
             if (

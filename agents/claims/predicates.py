@@ -17,6 +17,7 @@ _ROLE_ROWS = (
     (r"", r"^\s*(?:restarts?\b|times? restarted)", r"restartcount"),
     (r"restart(?:ed|s|ing)?(?: count)?(?: of| is|:|=| already| so far)?\s*$", r"", r"restartcount"),
     (r"exit(?:ed|s)? (?:status |with )?(?:code )?(?:of |is |was |=|:)?\s*$", r"", r"exitcode"),
+    (r"forwards?(?: \w+){0,3} to (?:port )?\s*$", r"", r"targetport"),
     (r"target ?port (?:is |of |=|:)?\s*$", r"", r"targetport"),
     (r"(?:peak(?:ed|s)?|maximum)(?: at| of| was| is|:)?\s*$", r"", r"peak"),
     (
@@ -44,12 +45,14 @@ _ROLES = tuple(
 _WHOLE = re.compile(r"(?:/|\bof|\bout of)\s*(?:the |its |all )?$", re.IGNORECASE)
 _RATIO = re.compile(r"\s*(?:[a-z]+ ){0,3}(?:/|of|out of)\s*(?:[a-z]+ ){0,2}", re.IGNORECASE)
 _SHARE = re.compile(
-    r"(?<![\w.\-])(?:\d+|zero|one|two|three|four|five|six|seven|eight|nine|ten)\s*(?:(?:/|of|out of)\s*(?:the |its )?\w+\s+)?"
+    r"(?<![\w.\-])(?:\d+|zero|one|two|three|four|five|six|seven|eight|nine|ten)\s*(?:(?:/|of"
+    r"|out of)\s*(?:the |its )?\w+\s+)?"
     r"(?:\w+\s+){0,2}(?:is |are |was |were )?$",
     re.IGNORECASE,
 )
 _SUBORDINATE = re.compile(
-    r"\b(?:until|when|whenever|if|once|unless|before|as soon as|as long as|in case|to (?:be|become|get)|has to be|have to be)\b[^,;]*$",
+    r"\b(?:until|when|whenever|if|once|unless|before|as soon as|as long as|in case|to (?:be|become|get)"
+    r"|has to be|have to be)\b[^,;]*$",
     re.IGNORECASE,
 )
 _ALL = re.compile(r"\b(?:all|both|every|each)\b", re.IGNORECASE)
@@ -239,7 +242,7 @@ def _one_absence(facts: Sequence[Facts]) -> bool:
 
 
 def _literally(said: Said, facts: Facts) -> bool:
-    """Whether the very term stands in the evidence; of a word that can be negated only the term of Kubernetes counts."""
+    """Whether the very term stands in the evidence: of a term of Kubernetes, since a plain word may stand negated."""
     return said.strict and said.text.lower() in facts.text
 
 

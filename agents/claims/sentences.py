@@ -14,7 +14,8 @@ from agents.claims.words import HYPOTHETICAL, IMPERATIVE, KINDS, LEAD_INS, NUMBE
 _MARKER = re.compile(r"^[ \t]*(?:(?:[-*+]|\d{1,4}[.)])[ \t]+|>[ \t]?|#{1,6}[ \t]+)+(?:\[[ xX]\][ \t]+)?")
 _CODE = re.compile(r"(`{1,3})([^`\n]{1,400}?)\1(?!`)")
 COMMAND = re.compile(
-    r"\s*(?:\$ )?(?:sudo )?(?:kubectl|k|oc|helm|kustomize|flux|argocd|istioctl|curl|wget|dig|nslookup|docker|crictl|systemctl|journalctl"
+    r"\s*(?:\$ )?(?:sudo )?(?:kubectl|k|oc|helm|kustomize|flux|argocd|istioctl|curl|wget|dig|nslookup"
+    r"|docker|crictl|systemctl|journalctl"
     r"|openssl|psql|nc|ping|ssh|az|aws|gcloud|velero|etcdctl|calicoctl|cilium|jq|grep|cat|echo|export)\s+\S"
 )
 _QUOTE = re.compile(r'(?<![\w=])"([^"\n]{1,600})"(?![\w])|“([^”\n]{1,600})”')
@@ -22,7 +23,8 @@ _LINK = re.compile(r"(?<!!)\[([^\]\n]{1,200})\]\((?:https?:)?[^)\s]{1,400}\)")
 _TOKEN = re.compile(r"[A-Za-z0-9_$<{][\w./:@=\-+~%$<>{}\[\]]*")
 _TRAILING = re.compile(r"(?:'s|’s|[.,:;!?/=\-+%\]>}]+)+$")
 _CLAUSE = re.compile(
-    r"(?<=[.!?])\s+|[;—–]\s*|,\s+(?:and|but|while|whereas|so|which|who|because|since|as|with|it|its|the|that|therefore|yet|although|though|only)\b"
+    r"(?<=[.!?])\s+|[;—–]\s*|,\s+(?:and|but|while|whereas|so|which|who|because|since|as|with|it|its|the"
+    r"|that|therefore|yet|although|though|only)\b"
     r"|\s(?:while|whereas|because|although|though|therefore|but|which|so that|hence)\s|:\s",
     re.IGNORECASE,
 )
@@ -33,26 +35,31 @@ _FIELD_PATH = re.compile(
     r"^\.?(?:spec|status|metadata|data|rules|subjects|roleRef|template|resources|securityContext)[.\[][\w.\[\]*/\-]*$"
 )
 _WORDS_WITH_DIGITS = re.compile(
-    r"^(?:ipv?[46]|http/?[123](?:\.\d)?|k[38]s|s3|ec2|l[2347]|layer|x86(?:_64)?|arm64|amd64|utf-?8|base64|sha256|oauth2|24/7|md5|x509|tls1\.[23]"
+    r"^(?:i\.e|e\.g|a\.k\.a|etc|vs|cf|ipv?[46]|http/?[123](?:\.\d)?|k[38]s|s3|ec2|l[2347]|layer|x86(?:_64)?|arm64|amd64|utf-?8|base64"
+    r"|sha256|oauth2|24/7|md5|x509|tls1\.[23]"
     r"|\d+x|\d+(?:st|nd|rd|th)|[45]xx|v1|v1beta1|v2|e\d+|r\d+|p\d\d|rev\d+|i18n|\d+-\w+)$",
     re.IGNORECASE,
 )
 _BARE_UNIT = re.compile(r"^(?:[KMGTP]i?B?|[KMGTP]i?[Bb]/s|vCPUs?|CPUs?|mCPU)$")
 _SLASHED_WORDS = re.compile(r"^[A-Za-z]+(?:/[A-Za-z]+)+$")
 _DEFINITE = re.compile(
-    r"\b(?:the|this|that|its|their|these|those|it|they|all|both|none|neither|each|every|one|currently|now|still|already|here|two|three)\b",
+    r"\b(?:the|this|that|its|their|these|those|it|they|all|both|none|neither|each|every|one|currently|now"
+    r"|still|already|here|two|three)\b",
     re.IGNORECASE,
 )
 _EXPLAINS = re.compile(
-    r"^(?:an?|any|pods?|containers?|kubernetes|when(?:ever)?|in general|generally|usually|typically|by default|normally|often|such|"
-    r"that (?:is|means)|this means|it means|note that (?:a|an|kubernetes)|to|for|because (?:a|an))\b|\bmeans (?:that )?(?:the|a|an)\b",
+    r"^(?:(?:note(?: that)?|remember|in short|in other words|background|for context)[:,]?\s+)?"
+    r"(?:an?|any|pods?|containers?|kubernetes|when(?:ever)?|in general|generally|usually|typically"
+    r"|by default|normally|often|such|"
+    r"that (?:is|means)|this means|it means|note that (?:a|an|kubernetes)|to|for|because (?:a|an))\b"
+    r"|\bmeans (?:that )?(?:the|a|an)\b",
     re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A token that names something. `marked_up`: in a code span; `shape`: name, camel (a reason or kind-like term), field."""
+    """A token that names something. `marked_up`: it stands in a code span; `shape`: see `shape_of`."""
 
     text: str
     start: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 YES, NO = "yes", "no"
 
@@ -30,9 +31,11 @@ ready     | yes | ready
 ready     | no  | un-?ready|not-?ready|ContainersNotReady
 exists    | yes | exists?|present|is set|are set|is defined|is configured
 exists    | no  | missing|absent|non-?existent|NotFound|is gone|unset|lacks?
-phase     | running     | running|up and running|is up|runs(?=\s*(?:[,.;)]|$|fine\b|well\b|normally\b|again\b|now\b|on\b))
+phase     | running     | running|up and running
+phase     | running     | runs(?=\s*(?:[,.;)]|$|fine\b|well\b|normally\b|again\b|now\b|on\b))
 phase     | pending     | pending|Pending
-phase     | succeeded   | succeeded|succeeds|complete|completed|completes|completed successfully|Completed|finished normally|completed normally
+phase     | succeeded   | succeeded|succeeds|complete|completed|completes|completed successfully|Completed
+phase     | succeeded   | finished normally|completed normally
 phase     | failed      | failed|failing|fails|Failed|BackoffLimitExceeded
 phase     | terminating | terminating|Terminating
 phase     | crashing    | CrashLoopBackOff|crash-?loops?|crash-?looping|crashing|crashes|crashed
@@ -44,10 +47,12 @@ phase     | oom         | OOMKilled|oom-?killed|out of memory|OutOfMemory\w*
 bound     | yes | bound
 bound     | no  | unbound
 health    | good | healthy|works?|working|fine|okay|in order|normally|successful|successfully|passes|passed
-health    | bad  | unhealthy|broken|down|stuck|failed|failing|fails|failure|crash\w*|OOMKilled|oom-?killed|timed out|degraded|CrashLoopBackOff|ImagePullBackOff|ErrImagePull|BackoffLimitExceeded|ProgressDeadlineExceeded
+health    | bad  | unhealthy|broken|down|stuck|failed|failing|fails|failure|crash\w*|OOMKilled|oom-?killed|timed out
+health    | bad  | degraded|CrashLoopBackOff|ImagePullBackOff|ErrImagePull|BackoffLimitExceeded|ProgressDeadlineExceeded
 allowed   | yes | allows?|allowed|permits?|permitted|admits?|admitted|grants?|granted|can
-allowed   | no  | blocks?|blocked|denies|denied|forbids?|forbidden|refuses?|refused|rejects?|rejected|drops?|dropped|unable
-available | yes | available
+allowed   | no  | blocks?|blocked|denies|denied|forbids?|forbidden|refuses?|refused|rejects?|rejected|drops?|dropped
+allowed   | no  | unable
+available | yes | available|is up|are up
 available | no  | unavailable
 scheduled | yes | scheduled|schedulable
 scheduled | no  | unschedulable|FailedScheduling
@@ -85,32 +90,39 @@ started   | no  | stopped|stops
 
 # Terms that Kubernetes writes this way: claimed, they have to stand in the evidence (or a name of the same state).
 _STRICT_CASE = re.compile(r"^(?:[A-Z]\w*[a-z][A-Z]\w*|OOMKilled|Pending|Running|Terminating|Evicted|Completed)$")
-_BINARY = {(YES, NO): YES, (NO, YES): NO}
 _OPPOSITE = {YES: NO, NO: YES, "good": "bad", "bad": "good", "running": "not-running"}
 
 _NEGATORS = (
-    r"not|no|never|neither|nor|without|none|nothing|nobody|cannot|can't|can’t|isn't|isn’t|aren't|aren’t|wasn't|wasn’t|weren't|doesn't"
+    r"not a single|not one|not|no|never|neither|nor|without|none|nothing|nobody|cannot|can't|can’t"
+    r"|isn't|isn’t|aren't|aren’t"
+    r"|wasn't|wasn’t|weren't|doesn't"
     r"|doesn’t|don't|don’t|didn't|didn’t|hasn't|haven't|won't|couldn't|unable|longer|yet to|hardly|barely|stopped being"
 )
 _NEGATION = re.compile(rf"(?<![\w-])(?:{_NEGATORS})(?![\w-])", re.IGNORECASE)
-# A negation reaches over words such as these to the state: "is not yet ready", "no ready endpoints", "cannot be scheduled".
+# A negation reaches over words such as these to the state: "is not yet ready", "cannot be scheduled".
 _REACHED_OVER = re.compile(
-    r"[\s*_`]*(?:(?:yet|be|been|being|get|become|any|a|an|the|currently|actually|longer|really|even|of|to|its|it|them|one|all|both|two"
-    r"|three|four|these|those|fully|properly|correctly|\d+|pods?|replicas?|endpoints?|pod is|thing|single|have|has|having|come|go|in|is|are"
+    r"[\s*_`]*(?:(?:yet|be|been|being|get|become|any|a|an|the|currently|actually|longer|really|even|of|to"
+    r"|its|it|them|one|all|both|two"
+    r"|three|four|these|those|fully|properly|correctly|\d+|pods?|replicas?|endpoints?|pod is|thing|single"
+    r"|have|has|having|come|go|in|is|are"
     r"|nodes?|containers?)[\s*_`]+){0,4}",
     re.IGNORECASE,
 )
-_NONE = re.compile(r"(?:no|none|neither|nothing|nobody|never)\Z", re.IGNORECASE)
+_NONE = re.compile(r"(?:no|none|neither|nothing|nobody|never|not a single|not one)\Z", re.IGNORECASE)
 _ANY_WORDS = re.compile(r"(?:[\s*_`]+[\w`'/-]{1,60}(?:\.\w{1,60}){0,4}){0,5}[\s*_`]+")
 _CANNOT = re.compile(
     r"(?<![\w-])(?:can't|can’t|cannot|couldn't|can not|could not|may not|nothing may|nobody may)(?![\w-])", re.I
 )
 _ALLOWS_NONE = re.compile(r"\b(?:allow|permit|admit|grant)\w*\s+(?:no|nothing|nobody|none)\b", re.IGNORECASE)
 _HAS_NONE = re.compile(
-    r"\b(?:ha[sd]|have|having|with|carr(?:y|ies)|defines?|sets?|there (?:is|are|was|were)|finds?|found|names?|exists?)\s+(?:no|neither)\b"
-    r"|(?:^|[.;:,(]\s*|\band\s+|\bbecause\s+|\bsince\s+|\bas\s+)no (?:such )?(?=[A-Za-z])|\bwithout (?:an? |any )?(?=[a-zA-Z])"
-    r"|\bis missing\b|\bare missing\b|\bnone (?:is|was|were|are) (?:listed|found|set)\b|\bdoes not have\b|\bdoesn[’']t have\b"
-    r"|\b(?:is|are|was|were) not (?:set|found|defined|configured|listed)\b|\bnot found\b|\bnot set\b|\bnothing sets\b|\bno longer (?:exists|there)\b",
+    r"\b(?:ha[sd]|have|having|with|carr(?:y|ies)|defines?|sets?|there (?:is|are|was|were)|finds?|found"
+    r"|names?|exists?)\s+(?:no|neither)\b"
+    r"|(?:^|[.;:,(]\s*|\band\s+|\bbecause\s+|\bsince\s+|\bas\s+)no (?:such )?(?=[A-Za-z])"
+    r"|\bwithout (?:an? |any )?(?=[a-zA-Z])"
+    r"|\bis missing\b|\bare missing\b|\bnone (?:is|was|were|are) (?:listed|found|set)\b|\bdoes not have\b"
+    r"|\bdoesn[’']t have\b"
+    r"|\b(?:is|are|was|were) not (?:set|found|defined|configured|listed)\b|\bnot found\b|\bnot set\b"
+    r"|\bnothing sets\b|\bno longer (?:exists|there)\b",
     re.IGNORECASE,
 )
 
@@ -130,17 +142,12 @@ def _families() -> list[tuple[str, str, re.Pattern[str]]]:
 
 _ANY = _compile()
 _ROWS = _families()
-_KNOWN: dict[str, tuple[tuple[str, str], ...]] = {}
 
 
+@lru_cache(maxsize=2_000)
 def _meanings(word: str) -> tuple[tuple[str, str], ...]:
-    """The (family, value) pairs of a word; kept, since texts use few of them."""
-    found = _KNOWN.get(word)
-    if found is None:
-        found = tuple((family, value) for family, value, words in _ROWS if words.match(word))
-        if len(_KNOWN) < 2_000:
-            _KNOWN[word] = found
-    return found
+    """The (family, value) pairs of a word; texts use few of them."""
+    return tuple((family, value) for family, value, words in _ROWS if words.match(word))
 
 
 def states(text: str) -> Iterator[Said]:
@@ -173,7 +180,7 @@ def _negated(text: str, start: int, negations: list[int]) -> bool:
             continue
         if start - end > 48:
             return False
-        reach = _ANY_WORDS if _NONE.search(text, max(0, end - 8), end) else _REACHED_OVER
+        reach = _ANY_WORDS if _NONE.search(text, max(0, end - 12), end) else _REACHED_OVER
         gap = reach.match(text, end, start)
         if gap is not None and gap.end() == start:
             return True

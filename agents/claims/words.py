@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import re
 
+
+def words(text: str) -> frozenset[str]:
+    """The words of a list that is written as text."""
+    return frozenset(text.split())
+
+
 _KIND_ROWS = """
 Pod: pod pods
 Deployment: deployment deployments
@@ -80,32 +86,39 @@ uploads usage user users value version view volume watch web webhook website wor
 """
 GENERIC = frozenset(_GENERIC.split())
 # Words that only stand in a generic name's place as an adjective does: "the default Deployment strategy".
-ADJECTIVAL = frozenset(
-    "default new old main shared external internal public global general local standard test web init worker control proxy other".split()
-)  # noqa: SIM905
+ADJECTIVAL = words(
+    """
+default new old main shared external internal public global general local standard test web init worker control
+proxy other
+"""
+)
 
 # Parts that make a hyphenated word English: "non-zero", "memory-bound", "short-lived".
 _FIRST = """
-a all anti auto back best bi bottom by bug built co cluster cold comma cool copy cpu cross custom day de dead dedicated deep double down
-dry early easy end ever ex extra far fast first five follow four full fully future go good half hand hard high highly higher host hot
-human immediate in inter kernel know label large last late latency least left less life little load long look low lower machine main
-man many memory micro mid mini mis more most multi mutual name namespace near network never newly next no node non not now of off old
-on once one only open out over own para part per permission pre post problem pod pseudo quasi quick quota rate re read real right role
-rolling root round roll run same scale second security self semi service set seven short side sign single six slow small so soft some
-stand start state step still stop storage sub super ten the then third third-party three tie time to too top trade trouble two type
-ultra un under up upper user very warm wait warn well wide wild work write wrong x year zero zone client server image container
+a all anti auto back best bi bottom by bug built co cluster cold comma cool copy cpu cross custom day de dead
+dedicated deep double down dry early easy end ever ex extra far fast first five follow four full fully future go
+good half hand hard high highly higher host hot human immediate in inter kernel know label large last late latency
+least left less life little load long look low lower machine main man many memory micro mid mini mis more most multi
+mutual name namespace near network never newly next no node non not now of off old on once one only open out over
+own para part per permission pre post problem pod pseudo quasi quick quota rate re read real right role rolling root
+round roll run same scale second security self semi service set seven short side sign single six slow small so soft
+some stand start state step still stop storage sub super ten the then third third-party three tie time to too top
+trade trouble two type ultra un under up upper user very warm wait warn well wide wild work write wrong x year zero
+zone client server image container
 """
 _LAST = """
-aware back based bound box by case checking class clean cluster compatible configured controlled core cross cut day dependent disk down
-driven edge effect effort end ended entry facing fast fault file fit fold free friendly full gated grained group ha hand heavy high hit
-hoc hour house hungry idle in induced intensive issue key killed killing known latency left length level like limit limited line
-linked live lived loading local long loop looped looping loops made managed memory minute minutes month name namespace namespaced
-native node number off old on once only oom order oriented out outs over owned party path phase place plane point pressure privileged
-process prone proof provided purpose quality ready real red related release relevant resident resolved retry rich root route running
-runtime safe scale scaled scaling scheduled scoped scope second seconds section secure selected sensitive server service set
-shot side sign signed sized slow source specific stage start state step stop stuck style suited system tenant term then threaded
-threads through tier tight time to tolerant ups up use used user value version wait way week wide width within word work world write
-written year zero zone ing ed offs off behind ahead mortem shooting balancing balancer account policy quota
+aware back based bound box by case checking class clean cluster compatible configured controlled core cross cut day
+dependent disk down driven edge effect effort end ended entry facing fast fault file fit fold free friendly full
+gated grained group ha hand heavy high hit hoc hour house hungry idle in induced intensive issue key killed killing
+known latency left length level like limit limited line linked live lived loading local long loop looped looping
+loops made managed memory minute minutes month name namespace namespaced native node number off old on once only oom
+order oriented out outs over owned party path phase place plane point pressure privileged process prone proof
+provided purpose quality ready real red related release relevant resident resolved retry rich root route running
+runtime safe scale scaled scaling scheduled scoped scope second seconds section secure selected sensitive server
+service set shot side sign signed sized slow source specific stage start state step stop stuck style suited system
+tenant term then threaded threads through tier tight time to tolerant ups up use used user value version wait way
+week wide width within word work world write written year zero zone ing ed offs off behind ahead mortem shooting
+balancing balancer account policy quota
 """
 _ENGLISH_FIRST = frozenset(_FIRST.split())
 _ENGLISH_LAST = frozenset(_LAST.split())
@@ -113,31 +126,50 @@ _ENGLISH_WHOLE = frozenset(
     ("root-cause", "out-of-memory", "end-to-end", "up-to-date", "state-of-the-art", "one-off", "follow-up", "back-off")
 )
 
-NUMBERED_THINGS = frozenset(
-    "things ways options steps causes reasons problems issues fixes commands questions possibilities choices checks cases parts"
-    " points items approaches remedies solutions explanations hypotheses suspects stages sentences words facts lines of".split()  # noqa: SIM905
+# Values of fields that are one capitalised word: claimed, they have to be in the evidence.
+ENUM_VALUES = words(
+    "Recreate Always Never Retain Recycle Guaranteed Burstable Immediate Forbid Prefix Exact Filesystem"
+)
+
+NUMBERED_THINGS = words(
+    """
+things ways options steps causes reasons problems issues fixes commands questions possibilities choices checks cases
+parts points items approaches remedies solutions explanations hypotheses suspects stages sentences words facts lines
+of
+"""
 )
 
 _IMPERATIVE = """
-add adjust allow annotate apply ask back bind bump change check clean compare configure confirm consider copy cordon correct create
-decrease delete deploy describe disable do drain drop edit enable ensure exclude expose extend find fix follow get give go grant have
-have increase inspect install introduce investigate keep label let list look lower make mark measure migrate monitor mount move open
-patch pin point prefer promote provide pull push put re-run read recreate reduce remove rename renew repeat replace request rerun
-resize restart restore retry review revert roll rotate rule run scale schedule set shrink specify start stop suspend switch tag
-take test tighten try tune uncordon undo update upgrade use validate verify view wait watch widen
+abort accept add adjust allow annotate apply ask assign attach avoid back begin bind bring build bump call cap
+change check choose clean clear close commit compare configure confine confirm connect consider copy cordon correct
+create decide decrease define delete deploy describe detach disable disconnect do double drain drop edit enable
+enlarge ensure evict exclude expose extend fall find fix follow force free get give go grant halve have hold include
+increase inspect install introduce investigate keep label leave let lift limit list load lock log look lower make
+map mark measure merge migrate monitor mount move open pass patch pause pick pin plan point prefer promote provide
+prune pull push put quit raise re-run read reboot rebuild reconnect recreate redeploy reduce relabel reload remember
+remove rename renew repair repeat replace report request rerun reschedule reset resize restart restore retry return
+revert review rewrite roll rotate rule run save scale schedule search send separate set share ship shorten shrink
+skip specify split start stop suppress suspend switch tag take tell test think tighten trigger try tune turn
+uncordon undo unlock unset update upgrade use validate verify view wait watch widen wrap write
 """
 IMPERATIVE = frozenset(_IMPERATIVE.split())
 LEAD_INS = re.compile(
-    r"^(?:(?:so|then|and|or|next|first|finally|also|now|please|therefore|afterwards|otherwise|alternatively|instead|if needed|just|simply"
-    r"|in the meantime|meanwhile|to (?:fix|confirm|check|verify|mend|undo|see|be sure|solve|resolve|avoid|do)\b[^,:;]{0,120}[,:]?"
-    r"|(?:you|we|i|one|they|it)(?:'d| would| can| could| should| may| might| need to| want to| have to| must)(?: (?:also|then|always|first|either|now|recommend|suggest))*"
-    r"|i (?:suggest|recommend|advise|propose)(?: (?:that you|you|to))?|i'd|(?:my|the) (?:advice|suggestion|recommendation|fix|remedy)(?: is| would be)?(?: to)?"
-    r"|the (?:smallest|simplest|quickest|safest|first|best|proper) (?:fix|change|step|remedy|way)[^:,]{0,40}(?: is| would be)(?: to)?|fix|remedy|undo|advice|next step"
+    r"^(?:(?:so|then|and|or|next|first|finally|also|now|please|therefore|afterwards|otherwise"
+    r"|alternatively|instead|if needed|just|simply"
+    r"|in the meantime|meanwhile|to (?:fix|confirm|check|verify|mend|undo|see|be sure|solve|resolve|avoid"
+    r"|do)\b[^,:;]{0,120}[,:]?"
+    r"|(?:you|we|i|one|they|it)(?:'d| would| can| could| should| may| might| need to| want to| have to"
+    r"| must)(?: (?:also|then|always|first|either|now|recommend|suggest))*"
+    r"|i (?:suggest|recommend|advise|propose)(?: (?:that you|you|to))?|i'd|(?:my|the) (?:advice"
+    r"|suggestion|recommendation|fix|remedy)(?: is| would be)?(?: to)?"
+    r"|the (?:smallest|simplest|quickest|safest|first|best|proper) (?:fix|change|step|remedy"
+    r"|way)[^:,]{0,40}(?: is| would be)(?: to)?|fix|remedy|undo|advice|next step"
     r"|recommended|suggestion|action)[\s,:*_]+)+",
     re.IGNORECASE,
 )
 HYPOTHETICAL = re.compile(
-    r"^(?:if|unless|whether|should|suppose|assuming|in case)\b|\b(?:would|could|might|may|should|likely|probably|perhaps|possibly)\b",
+    r"^(?:if|unless|whether|should|suppose|assuming|in case)\b|\b(?:would|could|might|may|should|likely"
+    r"|probably|perhaps|possibly)\b",
     re.IGNORECASE,
 )
 

@@ -110,7 +110,7 @@ async def _degrade(consultation: Consultation, code: str, why: str) -> None:
 async def _words(consultation: Consultation, model: ModelAccess) -> AsyncGenerator[str, None]:
     """The model's text, unit by unit, each checked and marked where nothing backs it."""
     work = consultation.work
-    checker = ClaimChecker(work.all_evidence(), work.question, known_names=_known_names(work))
+    checker = _checker(work)
     buffer = SentenceBuffer()
 
     def judged(units: Sequence[str]) -> list[str]:
@@ -139,6 +139,16 @@ async def _words(consultation: Consultation, model: ModelAccess) -> AsyncGenerat
                     yield unit
     for unit in judged(buffer.flush()):
         yield unit
+
+
+def _checker(work: TurnWork) -> ClaimChecker:
+    """Knows the evidence of the conversation, and what our own checks concluded from it."""
+    checker = ClaimChecker(work.all_evidence(), work.question, known_names=_known_names(work))
+    for cause in work.diagnosis.root_causes:
+        checker.conclude(cause.cause, [e.id for e in cause.evidence])
+    for item in work.diagnosis.findings:
+        checker.conclude(item.message, [e.id for e in item.evidence])
+    return checker
 
 
 def _known_names(work: TurnWork) -> list[Any]:

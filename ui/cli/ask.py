@@ -72,6 +72,7 @@ async def _ask(settings: Settings, asked: AskOptions) -> int:
     clear_tracing_variables(os.environ)
     async with open_app(settings) as app:
         configure_logging("error", mask=app.services.mask)
+        await app.require_namespace()
         handle = await app.conversation.ask(
             Ask(
                 asked.question,

@@ -42,7 +42,7 @@ def in_cluster() -> bool:
 async def _serve(settings: Settings) -> None:
     from ui.server import serve as serve_app
 
-    async with open_app(settings, demo_when_unreachable=True) as app:
+    async with open_app(settings, server=True) as app:
         configure_logging(settings.log.level, mask=app.services.mask)
         for line in app.lines:
             click.echo(f"  {line}")

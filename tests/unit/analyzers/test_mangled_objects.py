@@ -21,7 +21,7 @@ from ui.demo.build import build
 
 EXAMPLES = int(os.environ.get("MANGLED_EXAMPLES", "150"))
 _OBJECTS: list[dict[str, Any]] = yaml.safe_load(yaml.safe_dump(build()))
-_WRONG = st.sampled_from(
+_WRONG: st.SearchStrategy[Any] = st.sampled_from(
     [None, "", "x", 0, -1, 3.5, True, [], {}, [None], ["a", 1], {"a": None}, [{}], "2026-99-99T00:00:00Z"]
 )
 
