@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
@@ -28,9 +29,9 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from assistant.models.request import (
     Finished,
@@ -80,7 +81,7 @@ class GatewayChatModel(BaseChatModel):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """The model with these tools at hand. `tool_choice`: "auto", "none", "any" (or "required"), a tool's name."""
         return self.bind(
-            tools=[convert_to_openai_tool(tool) for tool in tools],
+            tools=[_specification(tool) for tool in tools],
             tool_choice="required" if tool_choice == "any" else tool_choice,
             **kwargs,
         )
@@ -151,6 +152,18 @@ class GatewayChatModel(BaseChatModel):
             async for event in events:
                 yield _as_chunk(event, calls)
                 calls += isinstance(event, ToolCallRequested)
+
+
+def _specification(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> dict[str, Any]:
+    if isinstance(tool, BaseTool) and isinstance(tool.args_schema, type):
+        return _described(tool.name, tool.description, tool.args_schema)
+    return convert_to_openai_tool(tool)
+
+
+@lru_cache(maxsize=128)
+def _described(name: str, description: str, arguments: type[BaseModel]) -> dict[str, Any]:
+    """Tools are bound to a turn, but what a model is told of them stays the same: making the schemas takes 5 ms."""
+    return convert_to_openai_tool(StructuredTool(name=name, description=description, args_schema=arguments))
 
 
 def _as_chunk(event: ModelEvent, index: int) -> AIMessageChunk:

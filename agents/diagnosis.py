@@ -2,10 +2,10 @@
 
 How it thinks. A *symptom* is explained by the nearest *cause* on something that its object needs
 (`agents.dependencies`), or that names it as related. A cause that nothing explains is a root cause; so is a fault
-symptom that no cause explains (then it is the deepest thing known). A
-*risk* explains nothing; risks become root causes only where nothing is broken in what was asked about, so that the
-answer to "is there anything to worry about?" is never buried, and never alarms. Everything is ordered and numbered
-deterministically: the same view gives the same diagnosis, to the letter.
+symptom that no cause explains (then it is the deepest thing known), and the deepest of symptoms that only explain each
+other. A *risk* explains nothing; risks, and warnings that explain nothing, become root causes only where nothing is
+broken in what was asked about, so that the answer to "is there anything to worry about?" is never buried, and never
+alarms. Everything is ordered and numbered deterministically: the same view gives the same diagnosis, to the letter.
 """
 
 from __future__ import annotations
@@ -36,27 +36,19 @@ MAX_RISKS = 8
 ASKED_DISTANCE = 4
 _RELATED_PENALTY = 0.5  # a cause that merely names an object is a little farther than one that stands on it
 
-# Symptoms of availability: any other fault on the same object says more than they do.
-_SURFACE = frozenset(
-    {
-        "rollout-stuck",
-        "replicas-missing",
-        "pods-not-ready",
-        "statefulset-blocked-by-ordinal",
-        "daemonset-pods-missing",
-        "service-without-ready-endpoints",
-        "ingress-backend-down",
-        "crash-loop",
-        "readiness-probe-failing",
-        "init-container-failing",
-        "init-container-waiting",
-        "job-failed",
-        "pod-not-starting",
-        "volume-mount-failed",
-        "sidecar-blocks-start",
-        "liveness-probe-failing",
-    }
-)
+# Symptoms of availability: any other fault on the same object says more than they do. The number says how far such a
+# symptom is from the cause: one of them is explained by a deeper one, never the other way round.
+_SURFACE: Mapping[str, int] = {
+    "ingress-backend-down": 4,
+    "service-without-ready-endpoints": 3,
+    "rollout-stuck": 2,
+    "replicas-missing": 2,
+    "pods-not-ready": 2,
+    "statefulset-blocked-by-ordinal": 2,
+    "daemonset-pods-missing": 2,
+    "crash-loop": 1,
+    "readiness-probe-failing": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +126,7 @@ def _link(view: ClusterView, linked: list[_Linked]) -> None:
             for cause, how in _best_causes(view, linked, place, standing, naming):
                 linked[cause].explains.append((place, how))
                 link.explained = True
+    _break_circles(linked)
 
 
 def _best_causes(
@@ -180,8 +173,33 @@ def _may_explain(cause: _Linked, symptom: _Linked, distance: float) -> bool:
     if symptom.finding.code not in _SURFACE:
         return False
     if cause.finding.code in _SURFACE:  # along a real dependency only: on one object two such symptoms say the same
-        return distance >= 1
+        return distance >= 1 and _SURFACE[cause.finding.code] <= _SURFACE[symptom.finding.code]
     return True
+
+
+def _break_circles(linked: list[_Linked]) -> None:
+    """Symptoms that explain each other in a circle would all be explained and none be told: the deepest becomes a root.
+
+    A symptom is told when a chain of explanations leads to it from a finding that nothing explains.
+    """
+    told: set[int] = set()
+
+    def tell(start: int) -> None:
+        pending = [start]
+        while pending:
+            place = pending.pop()
+            if place not in told:
+                told.add(place)
+                pending.extend(symptom for symptom, _ in linked[place].explains)
+
+    for place, link in enumerate(linked):
+        if not link.explained:
+            tell(place)
+    circular = [place for place, link in enumerate(linked) if place not in told]
+    for place in sorted(circular, key=lambda p: (_SURFACE.get(linked[p].finding.code, 0), p)):
+        if place not in told:
+            linked[place].explained = False
+            tell(place)
 
 
 def _roots(view: ClusterView, linked: list[_Linked], attention: Attention) -> list[_Linked]:
@@ -190,11 +208,7 @@ def _roots(view: ClusterView, linked: list[_Linked], attention: Attention) -> li
     roots = [link for link in linked if _is_root(link)]
     concerned = _concerned(linked, roots, attention, asked)
     if not any(_severity(linked, link).is_fault for link in concerned):
-        risks = [
-            link
-            for link in linked
-            if link.role is Role.RISK and link.finding.severity.rank >= Severity.WARNING.rank and link not in concerned
-        ]
+        risks = [link for link in linked if _is_warning(link) and link not in concerned]
         concerned += _concerned(linked, risks, attention, asked)[:MAX_RISKS]
     for link in roots:
         link.in_focus = link in concerned
@@ -242,6 +256,12 @@ def _is_root(link: _Linked) -> bool:
     if link.role is Role.RISK or link.explained:
         return False
     return link.finding.severity.is_fault or bool(link.explains)
+
+
+def _is_warning(link: _Linked) -> bool:
+    """What nothing has come of yet: a risk, or a cause that explains no symptom."""
+    warned = link.finding.severity.rank >= Severity.WARNING.rank
+    return warned and link.role is not Role.SYMPTOM and not link.explained
 
 
 def _severity(linked: list[_Linked], link: _Linked) -> Severity:

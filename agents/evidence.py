@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from agents.prose import one_line
 from assistant.types import Mode
 
 
@@ -80,7 +81,8 @@ class ObjectRef:
         return (self.kind, self.namespace, self.name)
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+        # names of roles and bindings may hold anything but a slash, and those of a file anything at all
+        return one_line(f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}")
 
 
 def _short_ref(ref: ObjectRef) -> dict[str, str]:
@@ -103,7 +105,7 @@ class Evidence(_Frozen):
     id: str = ""
     kind: EvidenceKind
     object: ObjectRef
-    locator: str
+    locator: Annotated[str, AfterValidator(one_line)]
     excerpt: str
     observed_at: datetime | None = None
 

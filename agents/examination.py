@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from agents.analyzers import registry
 from agents.cluster.similar import nearest
@@ -45,7 +46,7 @@ async def analyse_aside(view: ClusterView, attention: Attention, mask: Mask) -> 
 
 def analyse(view: ClusterView, attention: Attention, mask: Mask) -> Diagnosis:
     """All analyzers over one view, linked and masked."""
-    findings, failed = registry.run(view)
+    findings, failed = view.derived(registry.run)  # once per view: a follow-up within seconds looks at the same one
     diagnosis = diagnose(view, findings, registry.CODES, attention=attention, failed=failed)
     return masked(diagnosis, mask)
 
@@ -61,6 +62,7 @@ def require_namespaces(view: ClusterView, namespaces: frozenset[str]) -> None:
 
 def masked(diagnosis: Diagnosis, mask: Mask) -> Diagnosis:
     """The diagnosis with every text from the cluster masked."""
+    mask = cache(mask)  # causes repeat the words and the evidence of their findings
     return diagnosis.model_copy(
         update={
             "root_causes": tuple(_masked_cause(c, mask) for c in diagnosis.root_causes),

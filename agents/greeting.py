@@ -11,6 +11,7 @@ from agents.cluster.source import ViewSource
 from agents.diagnosis import Attention
 from agents.evidence import ClusterIdentity, Diagnosis, Domain, RootCause
 from agents.examination import examine
+from agents.prose import prose
 
 STARTERS = 4
 
@@ -62,12 +63,12 @@ def _text(identity: ClusterIdentity, diagnosis: Diagnosis) -> str:
     faults = [c for c in diagnosis.root_causes if c.severity.is_fault]
     if faults:
         things = "one thing is" if len(faults) == 1 else f"{len(faults)} things are"
-        state = f"{things} broken right now, first of all {faults[0].object}."
+        state = f"{things} broken right now, first of all {prose(str(faults[0].object))}."
     elif diagnosis.root_causes:
         state = "nothing is broken right now; some risks are worth a look."
     else:
         state = "nothing is broken right now."
-    return f"I am looking at **{identity.label}**: {state} Ask me anything about it."
+    return f"I am looking at **{prose(identity.label)}**: {state} Ask me anything about it."
 
 
 def starters(diagnosis: Diagnosis) -> tuple[Starter, ...]:

@@ -212,14 +212,11 @@ class Record:
         if not events:
             return
         await self._database.execute(
+            # one JSON array: an array of JSON values is quoted by the driver character by character
             "INSERT INTO turn_events (turn_id, sequence, type, payload) "
-            "SELECT * FROM unnest(%s::text[], %s::int[], %s::text[], %s::jsonb[]) ON CONFLICT DO NOTHING",
-            (
-                [event.turn_id for event in events],
-                [event.sequence for event in events],
-                [event.type for event in events],
-                [jsonb(event.model_dump(mode="json")) for event in events],
-            ),
+            "SELECT payload->>'turn_id', (payload->>'sequence')::int, payload->>'type', payload "
+            "FROM jsonb_array_elements(%s) AS payload ON CONFLICT DO NOTHING",
+            (jsonb([event.model_dump(mode="json") for event in events]),),
             repeatable=True,
         )
 
@@ -298,8 +295,8 @@ class Record:
         kept = await self._database.fetch_one(
             """
             WITH given AS (
-                SELECT thread_id, item.number, turns.id AS turn_id, payload
-                FROM turns, unnest(%s::int[], %s::jsonb[]) AS item (number, payload) WHERE turns.id = %s
+                SELECT thread_id, substr(payload->>'id', 2)::int AS number, turns.id AS turn_id, payload
+                FROM turns, jsonb_array_elements(%s) AS payload WHERE turns.id = %s
             ), saved AS (
                 INSERT INTO evidence (thread_id, number, turn_id, payload) SELECT * FROM given
                 ON CONFLICT (thread_id, number) DO UPDATE SET payload = excluded.payload
@@ -310,7 +307,7 @@ class Record:
             )
             SELECT count(*) AS number FROM saved
             """,
-            (numbers, [jsonb(item.model_dump(mode="json")) for item in evidence], turn_id, max(numbers)),
+            (jsonb([item.model_dump(mode="json") for item in evidence]), turn_id, max(numbers)),
             repeatable=True,
         )
         if kept is None or kept["number"] != len(numbers):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from agents.evidence import Diagnosis, Domain, Evidence, Finding, NotChecked, ObjectRef, RootCause, Severity
+from agents.prose import prose
 from agents.scope import Scope
 from agents.specialists.rows import SPECIALISTS
 
@@ -29,7 +30,7 @@ Share = tuple[list[RootCause], list[Finding]]
 def opening(scope: Scope) -> Iterator[str]:
     """What is said before anybody speaks: names in the question that do not exist."""
     for unknown in scope.unknown:
-        yield f"{unknown}\n\n"
+        yield f"{prose(str(unknown))}\n\n"
 
 
 def part_blocks(
@@ -131,14 +132,16 @@ def _in_scope(item: Finding, scope: Scope) -> bool:
 def _bullets(title: str, rows: Sequence[tuple[Severity, str, Sequence[Evidence]]]) -> Iterator[str]:
     if not rows:
         return
-    lines = [f"- {_BADGE[s]}: {text} {_marks(evidence)}".rstrip() for s, text, evidence in rows[:MAX_OTHER_FINDINGS]]
+    lines = [
+        f"- {_BADGE[s]}: {prose(text)} {_marks(evidence)}".rstrip() for s, text, evidence in rows[:MAX_OTHER_FINDINGS]
+    ]
     if len(rows) > MAX_OTHER_FINDINGS:
         lines.append(f"- … and {len(rows) - MAX_OTHER_FINDINGS} more")
     yield f"**{title}**\n\n" + "\n".join(lines) + "\n\n"
 
 
 def _nothing_wrong(diagnosis: Diagnosis, scope: Scope, domain: Domain, several: bool) -> str:
-    place = scope.sentence()
+    place = prose(scope.sentence())
     if several:
         return f"Nothing in {place} is wrong that belongs to {SPECIALISTS[domain].subject}.\n\n"
     if diagnosis.not_checked:
@@ -149,9 +152,9 @@ def _nothing_wrong(diagnosis: Diagnosis, scope: Scope, domain: Domain, several: 
 def _cause(cause: RootCause, number: int) -> str:
     head = f"{number}. " if number else ""
     lines = [
-        f"#### {head}{cause.object}",
+        f"#### {head}{prose(str(cause.object))}",
         "",
-        f"**{_BADGE[cause.severity]}.** {cause.cause} {_marks(cause.evidence)}".rstrip(),
+        f"**{_BADGE[cause.severity]}.** {prose(cause.cause)} {_marks(cause.evidence)}".rstrip(),
         "",
     ]
     explained = _explained(cause)
@@ -160,7 +163,7 @@ def _cause(cause: RootCause, number: int) -> str:
     lines += ["**Evidence**", ""]
     lines += [_evidence_line(e) for e in cause.evidence]
     lines += ["", "**What to do**", ""]
-    lines += [f"- {step}" for step in cause.remedy.splitlines() if step.strip()]
+    lines += [f"- {prose(step)}" for step in cause.remedy.splitlines() if step.strip()]
     lines.append("")
     if cause.confidence < 0.75:
         lines += [f"_Confidence {cause.confidence:.0%}: confirm it before you change anything._", ""]
@@ -172,7 +175,7 @@ def _explained(cause: RootCause) -> list[str]:
     lines: dict[tuple[str, str, str], str] = {}
     for item in cause.explains:
         if item.object.key != cause.object.key:
-            lines.setdefault(item.object.key, f"- {item.object}" + (f": {item.how}" if item.how else ""))
+            lines.setdefault(item.object.key, f"- {prose(str(item.object) + (f': {item.how}' if item.how else ''))}")
     return list(lines.values())
 
 
@@ -180,7 +183,7 @@ def _evidence_line(item: Evidence) -> str:
     # an excerpt of a field reads "path: value", and the path stands before it already
     shown = item.excerpt.removeprefix(f"{item.locator}: ")
     excerpt = " ⏎ ".join(line.strip() for line in shown.splitlines() if line.strip())
-    return f"- [{item.id}] {item.object}, {item.locator}: {_code(excerpt)}"
+    return f"- [{item.id}] {prose(f'{item.object}, {item.locator}')}: {_code(excerpt)}"
 
 
 def _code(text: str) -> str:
@@ -208,21 +211,22 @@ def _marks(evidence: Sequence[Evidence]) -> str:
 def _details(details: Sequence[Evidence]) -> Iterator[str]:
     for item in details:
         fence = "`" * max(3, max((len(r) for r in _backtick_runs(item.excerpt)), default=0) + 1)
-        yield f"**{item.object}, {item.locator}** [{item.id}]\n\n{fence}text\n{item.excerpt}\n{fence}\n\n"
+        yield f"**{prose(f'{item.object}, {item.locator}')}** [{item.id}]\n\n{fence}text\n{item.excerpt}\n{fence}\n\n"
 
 
 def _healthy(diagnosis: Diagnosis) -> Iterator[str]:
     if diagnosis.healthy:
-        shown = ", ".join(
-            f"{h.object.kind} {h.object.namespace}/{h.object.name} ({h.detail})" for h in diagnosis.healthy[:6]
-        )
+        shown = prose(", ".join(f"{h.object} ({h.detail})" for h in diagnosis.healthy[:6]))
         more = f" and {len(diagnosis.healthy) - 6} more" if len(diagnosis.healthy) > 6 else ""
         yield f"**Healthy:** {shown}{more}.\n\n"
 
 
 def _not_checked(items: Sequence[NotChecked]) -> Iterator[str]:
     if items:
-        lines = [f"- {n.what}: {n.reason}" + (f" ({n.detail})" if n.detail else "") for n in items[:MAX_NOT_CHECKED]]
+        lines = [
+            f"- {prose(f'{n.what}: {n.reason}' + (f' ({n.detail})' if n.detail else ''))}"
+            for n in items[:MAX_NOT_CHECKED]
+        ]
         if len(items) > MAX_NOT_CHECKED:
             lines.append(f"- … and {len(items) - MAX_NOT_CHECKED} more")
         yield "**Not checked**\n\n" + "\n".join(lines) + "\n\n"

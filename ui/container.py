@@ -199,7 +199,7 @@ async def _open_model(
 
     chosen = settings.model
     if chosen.name is None:
-        return None, "none: answers are rendered from the evidence, and no text leaves this machine"
+        return None, "none; answers are rendered from the evidence, and no text leaves this machine"
     choice = ModelChoice(chosen.name, chosen.url, chosen.key.get_secret_value() if chosen.key else None)
     where = destination(choice, env)
     adapter = LitellmAdapter(choice, env)

@@ -20,6 +20,7 @@ from agents.analyzers.address_book import (
     uses_cluster_dns,
 )
 from agents.analyzers.backing import (
+    at_rest,
     declared_ports,
     has_log,
     is_headless,
@@ -28,6 +29,7 @@ from agents.analyzers.backing import (
     ref,
     service_ports,
     workload_pods,
+    workloads_behind,
 )
 from agents.analyzers.base import Analyzer, Code, Role, finding, not_listed, seen_field
 from agents.analyzers.failing_calls import log_failures, speaks_of, unresolved
@@ -57,6 +59,16 @@ WRONG_PORT = Code(
     "`kubectl -n {holder_ns} edit {holder_kind} {holder_name}`\n"
     "`kubectl -n {workload_ns} rollout restart {workload_kind} {workload_name}`",
     0.85,
+)
+AT_REST = Code(
+    "needed-workload-scaled-to-zero",
+    Domain.NETWORKING,
+    Severity.ERROR,
+    Role.CAUSE,
+    "A workload that others need has been scaled to zero",
+    "Ask who scaled it down and why, then start it again: `kubectl -n {ns} scale {kind}/{name} --replicas=1`\n"
+    "If it is meant to be off, stop what needs it: `kubectl -n {user_ns} scale {user_kind}/{user_name} --replicas=0`",
+    0.9,
 )
 DNS_POLICY = Code(
     "dns-policy-skips-cluster-dns",
@@ -264,6 +276,46 @@ def _port_is_wrong(view: ClusterView, address: Address, service: K8sObject | Non
     return bool(declared) and address.port not in declared
 
 
+def needed_at_rest(view: ClusterView) -> Iterator[Finding]:
+    """Workloads without pods on purpose, whose Service others are told to use and complain that they cannot reach."""
+    for use in _grouped(view, lambda a, m: m.outcome == "found" and _sleeps(view, m.service)):
+        address, service = use.first, use.meant.service
+        if service is None:
+            continue
+        ip = text(service.spec, "clusterIP")
+        logs, troubled = _symptoms(view, use.users, speaks_of(address.host, ip if ip != "None" else ""))
+        weight = _weigh(view, use, logs, troubled)
+        if weight is None or weight[0] is Severity.INFO:
+            continue
+        sleeper = workloads_behind(view, service)[0]
+        user = use.users[0]
+        yield finding(
+            AT_REST,
+            sleeper,
+            f"{sleeper.kind} {sleeper.name} is scaled to zero (0 replicas), and {_who(use)} needs it: "
+            f"{_holder(address)} names {address.shown}, which leads to Service {service.namespace}/{service.name}, "
+            "and that has no endpoints.",
+            [
+                seen_field(sleeper, "spec.replicas", sleeper.spec.get("replicas", 0)),
+                seen_field(address.holder, address.path, address.shown),
+                *logs,
+            ],
+            severity=weight[0],
+            confidence=min(weight[1], 0.9),
+            related=_related(use, troubled, service.ref),
+            user_ns=user.namespace,
+            user_kind=user.kind.lower(),
+            user_name=user.name,
+        )
+
+
+def _sleeps(view: ClusterView, service: K8sObject | None) -> bool:
+    if service is None or pods_behind(view, service):
+        return False
+    behind = [w for w in workloads_behind(view, service) if w.kind in ("Deployment", "StatefulSet", "ReplicaSet")]
+    return bool(behind) and all(at_rest(w) for w in behind)
+
+
 def dns_policies(view: ClusterView) -> Iterator[Finding]:
     """Workloads that are given Service names but do not ask the cluster's DNS, and whose logs show it."""
     seen: set[ObjectRef] = set()
@@ -299,5 +351,5 @@ def dns_policies(view: ClusterView) -> Iterator[Finding]:
         )
 
 
-CODES: tuple[Code, ...] = (NO_SERVICE, WRONG_PORT, DNS_POLICY)
-ANALYZERS: tuple[Analyzer, ...] = (dangling_addresses, wrong_ports, dns_policies)
+CODES: tuple[Code, ...] = (NO_SERVICE, WRONG_PORT, AT_REST, DNS_POLICY)
+ANALYZERS: tuple[Analyzer, ...] = (dangling_addresses, wrong_ports, needed_at_rest, dns_policies)

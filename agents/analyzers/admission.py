@@ -64,7 +64,7 @@ API_DOWN = Code(
 NAMESPACE_STUCK = Code(
     "namespace-termination-stuck",
     Domain.TROUBLESHOOTING,
-    Severity.WARNING,
+    Severity.ERROR,
     Role.CAUSE,
     "A namespace cannot finish its deletion",
     "Mend what the conditions name: delete what is left, restore the controller of a finalizer, or remove a dead "

@@ -21,6 +21,8 @@ from agents.cluster.view import ClusterView
 from agents.evidence import Domain, Finding, Severity
 
 _D, _C = Domain.PERFORMANCE, Role.CAUSE
+_TOLERANCE = 1.1  # the controller's own
+_STARVED = 1.5  # half as much again as the pods are meant to carry: users feel it now
 AT_MAXIMUM = Code(
     "hpa-at-maximum", _D, Severity.WARNING, _C, "An autoscaler stands at its maximum and wants more",
     "If the nodes have room, raise it: `kubectl -n {ns} patch hpa {name} -p "
@@ -32,7 +34,7 @@ FIXED_BOUNDS = Code(
     "Raise maxReplicas, or delete the autoscaler and set `replicas`:\n`kubectl -n {ns} edit hpa {name}`{gitops}", 0.95,
 )  # fmt: skip
 SHARED_TARGET = Code(
-    "hpa-shared-target", _D, Severity.WARNING, _C, "Two autoscalers change the replicas of the same workload",
+    "hpa-shared-target", _D, Severity.ERROR, _C, "Two autoscalers change the replicas of the same workload",
     "Keep one and give it all the metrics (an HPA takes the highest proposal):\n`kubectl -n {ns} get hpa`\n"
     "`kubectl -n {ns} delete hpa {other}`{gitops}", 0.95,
 )  # fmt: skip
@@ -87,6 +89,7 @@ def bounded(view: ClusterView) -> Iterator[Finding]:
                 seen_field(hpa, "spec.maxReplicas", most),
                 *([seen_field(hpa, "status.currentMetrics", hpa.status.get("currentMetrics"))] if over else []),
             ],
+            severity=Severity.ERROR if _over_target(hpa, _STARVED) else None,
             related=[target, *(p.ref for p in _pods(view, hpa)[:10])],
             higher=max(most + 1, most + most // 2),
             **_facts(hpa),
@@ -98,13 +101,13 @@ def _pods(view: ClusterView, hpa: K8sObject) -> tuple[K8sObject, ...]:
     return view.pods_of(target) if target is not None else ()
 
 
-def _over_target(hpa: K8sObject) -> str:
-    """`cpu at 140% of the request, target 70%` for the first metric above its target; "" when none is."""
+def _over_target(hpa: K8sObject, times: float = _TOLERANCE) -> str:
+    """`cpu at 140% of the request, target 70%` for the first metric above so many times its target; "" when none is."""
     wanted = {w.resource: w.target for w in percent_metrics(hpa) if not w.container}
     for metric in mappings(hpa.raw, "status", "currentMetrics"):
         name, now = text(metric, "resource", "name"), integer(metric, "resource", "current", "averageUtilization")
         aim = wanted.get(name, "")
-        if now is not None and aim and now > int(aim.rstrip("%")) * 1.1:  # the controller's own tolerance
+        if now is not None and aim and now > int(aim.rstrip("%")) * times:
             return f"{name} at {now}% of the request, target {aim}"
     return ""
 

@@ -16,11 +16,14 @@ from enum import StrEnum
 
 import orjson
 
+from agents.analyzers.remedies import fill
 from agents.cluster.objects import K8sObject
 from agents.cluster.view import ClusterView, EventRecord
 from agents.evidence import Domain, Evidence, Finding, ObjectRef, Severity
+from agents.prose import one_line
 
 EXCERPT_LIMIT = 600
+MESSAGE_LIMIT = 4_000
 
 
 class Role(StrEnum):
@@ -41,8 +44,8 @@ class Code:
     """One row of the table of checks.
 
     `name` is stable and kebab-case; `title` says the fault in one line; `remedy` is a template (`str.format` over the
-    finding's facts) with commands to copy in backticks; `confidence` is how often a finding of this code is right, 0
-    to 1. The runbook page is `knowledge/corpus/<domain>/<name>.md`.
+    finding's facts, see `agents.analyzers.remedies`) with commands to copy in backticks; `confidence` is how often a
+    finding of this code is right, 0 to 1. The runbook page is `knowledge/corpus/<domain>/<name>.md`.
     """
 
     name: str
@@ -72,7 +75,10 @@ def finding(
     related: Sequence[ObjectRef] = (),
     **facts: object,
 ) -> Finding:
-    """A finding of this code about `obj`; `facts` fill the remedy's template beside kind, namespace (`ns`) and name."""
+    """A finding of this code about `obj`; `facts` fill the remedy's template beside kind, namespace (`ns`) and name.
+
+    Facts may be any text from the cluster: `agents.analyzers.remedies` makes them harmless in commands.
+    """
     ref = obj.ref if isinstance(obj, K8sObject) else obj
     values = {"kind": ref.kind.lower(), "ns": ref.namespace, "name": ref.name, **facts}
     return Finding(
@@ -80,9 +86,9 @@ def finding(
         severity=severity or code.severity,
         domain=code.domain,
         object=ref,
-        message=message,
+        message=one_line(message, MESSAGE_LIMIT),
         evidence=tuple(evidence),
-        remedy=code.remedy.format_map(values),
+        remedy=fill(code.remedy, values),
         confidence=code.confidence if confidence is None else confidence,
         related=tuple(related),
     )

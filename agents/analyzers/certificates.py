@@ -15,6 +15,7 @@ from typing import Any
 
 from agents.analyzers.backing import workloads_behind
 from agents.analyzers.base import Analyzer, Code, Role, finding, seen_field
+from agents.analyzers.remedies import words
 from agents.cluster.objects import K8sObject, mapping, mappings, moment, strings, text
 from agents.cluster.secrets import secret_certificates
 from agents.cluster.view import ClusterView
@@ -26,7 +27,7 @@ _SHOW = (
 )
 
 SECRET_EXPIRED = Code(
-    "certificate-expired", Domain.SECURITY, Severity.WARNING, Role.CAUSE,
+    "certificate-expired", Domain.SECURITY, Severity.ERROR, Role.CAUSE,
     "A TLS Secret holds a certificate that has expired",
     "See it: " + _SHOW + "\nRenew it (cert-manager: `cmctl renew -n {ns} {certificate}`), or replace the Secret and\n"
     "restart what reads it at start: `kubectl -n {ns} rollout restart {users}`", 0.9,
@@ -117,7 +118,7 @@ def _judged(view: ClusterView, secret: K8sObject, valid: _Validity, users: Seque
     workloads = [o for o in owners if o.kind in ("Deployment", "StatefulSet", "DaemonSet")]
     facts: dict[str, Any] = {
         "certificate": certificate,
-        "users": " ".join(f"{o.kind.lower()}/{o.name}" for o in workloads[:3]) or "deployment/NAME",
+        "users": words(f"{o.kind.lower()}/{o.name}" for o in workloads[:3]) or "deployment/NAME",
     }
     ends = seen_field(secret, "tls.crt notAfter", valid.not_after.isoformat())
     subject = seen_field(secret, "tls.crt names", valid.subject)

@@ -9,6 +9,7 @@ from agents.analyzers.backing import at_rest, ref
 from agents.analyzers.base import Analyzer, Code, Role, finding, not_listed, seen_event, seen_field
 from agents.analyzers.nearness import listing, near_or_all
 from agents.analyzers.pods import event_evidence, is_ready, is_scheduled
+from agents.analyzers.remedies import Composed, word
 from agents.analyzers.volume_match import claim_events, claim_refs, requested, users_of
 from agents.cluster.objects import K8sObject, mapping, moment, quantity, strings, text
 from agents.cluster.view import ClusterView
@@ -31,13 +32,13 @@ LOST = Code(
     "restore from a backup into a new claim:\n" + _SEE + "`kubectl get pv`", 0.97,
 )  # fmt: skip
 DELETING = Code(
-    "claim-deletion-blocked", _S, Severity.WARNING, _C, "A claim is marked for deletion while pods still use it",
+    "claim-deletion-blocked", _S, Severity.ERROR, _C, "A claim is marked for deletion while pods still use it",
     "Its data goes as soon as the last pod that uses it stops ({users}). Back it up now if it is needed; if not, "
     "stop the "
     "pods:\n" + _SEE + "`kubectl -n {ns} get pods -o wide`",
 )  # fmt: skip
 STUCK = Code(
-    "storage-finalizer-stuck", _S, Severity.WARNING, _C, "A claim or volume cannot finish its deletion",
+    "storage-finalizer-stuck", _S, Severity.ERROR, _C, "A claim or volume cannot finish its deletion",
     "Find who should take the finalizer away ({finalizers}) and whether it runs; remove it by hand only when the disk "
     "behind it is dealt with:\n`kubectl get {kind} {name} {scope} -o jsonpath='{{.metadata.finalizers}}'`",
     0.8,
@@ -147,7 +148,6 @@ def deletions(view: ClusterView) -> Iterator[Finding]:
         pods, tops = users_of(view, obj) if obj.kind == "PersistentVolumeClaim" else ([], [])
         if pods:
             users = listing(f"{t.kind} {t.name}" for t in tops[:3])
-            waiting = [p for p in pods if not is_scheduled(p)]
             yield finding(
                 DELETING,
                 obj,
@@ -155,7 +155,6 @@ def deletions(view: ClusterView) -> Iterator[Finding]:
                 f"uses "
                 "it; when the last pod stops its volume is deleted, and new pods cannot use it (it is being deleted).",
                 [*evidence, seen_field(pods[0], "spec.volumes", f"claim {obj.name}")],
-                severity=Severity.ERROR if waiting else None,
                 related=claim_refs(view, obj),
                 users=users,
             )
@@ -171,7 +170,7 @@ def deletions(view: ClusterView) -> Iterator[Finding]:
             "nothing uses it any more.",
             evidence,
             finalizers=listing(finalizers),
-            scope=f"-n {obj.namespace}" if obj.namespace else "",
+            scope=Composed(f"-n {word(obj.namespace)}" if obj.namespace else ""),
         )
 
 
@@ -190,7 +189,7 @@ def resizes(view: ClusterView) -> Iterator[Finding]:
         waiting = claim.condition("FileSystemResizePending")
         _, tops = users_of(view, claim)
         if waiting.get("status") == "True":
-            user = f"{tops[0].kind.lower()} {tops[0].name}" if tops else "WORKLOAD"
+            user = f"{tops[0].kind.lower()}/{tops[0].name}" if tops else "WORKLOAD"
             yield finding(
                 RESIZE_RESTART,
                 claim,

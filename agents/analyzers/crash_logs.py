@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from agents.analyzers import log_codes as codes
 from agents.analyzers.address_book import Address, addresses
-from agents.analyzers.base import Analyzer, Code, finding, missing_field, seen_field, seen_log
+from agents.analyzers.base import Analyzer, Code, clip, finding, missing_field, seen_field, seen_log
 from agents.analyzers.environment import command_line, environment, served_by, service_at
 from agents.analyzers.log_patterns import NOT_OURS, RULES
 from agents.analyzers.nearness import listing, nearest
@@ -39,6 +39,13 @@ _SMELLS = re.compile(
     r"err|fail|denied|already|refus|not |no |n't|missing|require|exce|fatal|panic|unknown|unrecogni|invalid|time|emerg|"
     r"must|crit|too many|lock|full|kill|abort|unable|bad |self|certificat|x509|auth|unset|undefined|unbound|"
     r"memory|wrong",
+    re.IGNORECASE,
+)
+
+
+_COMPLAINS = re.compile(
+    r"error|\berr\b|fail|denied|refus|missing|require|exception|fatal|panic|unknown|unrecogni|invalid|timed? ?out|"
+    r"unexpected|unable|n't |cannot|not (?:found|set|allowed|defined|permitted|provided)|unset|undefined|critical",
     re.IGNORECASE,
 )
 
@@ -110,6 +117,19 @@ def _match(container: Container, lines: tuple[str, ...], ended: bool, previous: 
                 found = {k: v for k, v in match.groupdict().items() if v}
                 return Told(container, rule.code, line.strip(), number, previous, found)
     return None
+
+
+def complaints(view: ClusterView, container: Container, ended: bool) -> list[Evidence]:
+    """The last lines, at most three, in which the newest run of a container complains, as one piece of evidence."""
+    for previous in (False, True) if ended else (False,):
+        lines = view.log(container.pod, container.name, previous=previous)
+        told = [(n, line) for n, line in enumerate(lines, 1) if _COMPLAINS.search(line) and not NOT_OURS.search(line)][
+            -3:
+        ]
+        if told:
+            shown = [clip(line.strip()[:300]) for _, line in told]
+            return [seen_log(container.pod, container.name, shown, previous=previous, number=told[0][0])]
+    return []
 
 
 @dataclass(slots=True)

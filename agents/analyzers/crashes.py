@@ -223,9 +223,11 @@ def evictions(view: ClusterView) -> Iterator[Finding]:
         evidence = [seen_field(case.pod, "status", {"reason": "Evicted", "message": said})]
         evidence += [seen_event(e) for e in list(events_of(view, case.pod.ref, "Evicted"))[:1]]
         related = [*case.related, *([] if local else [ObjectRef("v1", "Node", "", node)])]
+        # others of it run again; but a pod that outgrows its own limit will do so again, and has done so twice
+        passed = recovered and not local
         yield finding(
             STORAGE_EVICTED if local else EVICTED, case.workload, message, evidence, related=related,
-            severity=Severity.WARNING if recovered else None, node=node or "NODE", pod=case.pod.name,
+            severity=Severity.WARNING if passed else None, node=node or "NODE", pod=case.pod.name,
         )  # fmt: skip
 
 

@@ -26,6 +26,14 @@ from agents.cluster.view import ClusterView
 
 Amounts = Mapping[str, float]
 
+_SICK_TAINTS = frozenset(
+    f"node.kubernetes.io/{name}"
+    for name in (
+        "not-ready", "unreachable", "disk-pressure", "memory-pressure", "pid-pressure", "network-unavailable",
+        "out-of-service",
+    )
+)  # fmt: skip
+
 
 def pod_requests(spec: Mapping[str, Any]) -> dict[str, float]:
     """What the scheduler counts for a pod: containers and sidecars together, or its largest init container, plus
@@ -150,6 +158,14 @@ def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
     if text(toleration, "operator") == "Exists":
         return True
     return bool(key) and text(toleration, "value") == text(taint, "value")
+
+
+def only_sick_nodes(spec: Mapping[str, Any], nodes: list[K8sObject]) -> bool:
+    """Whether all that keeps a pod from these nodes (control-plane nodes aside) are taints that the node controller
+    sets by itself for what is wrong with a node: disk-pressure, unreachable and the like."""
+    blocked = [[text(t, "key") for t in untolerated(spec, node)] for node in nodes]
+    ordinary = [keys for keys in blocked if not any(k.startswith("node-role.kubernetes.io/") for k in keys)]
+    return bool(ordinary) and all(any(k in _SICK_TAINTS for k in keys) for keys in ordinary)
 
 
 def taint_words(taint: Mapping[str, Any]) -> str:

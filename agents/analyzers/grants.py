@@ -11,6 +11,7 @@ from typing import Any
 from agents.analyzers.accounts import READ_VERBS, Grant, Subject, describe_rule, resource_in
 from agents.analyzers.base import seen_field
 from agents.analyzers.ownership import is_platform_namespace, manual_change_note
+from agents.analyzers.remedies import Composed, word
 from agents.cluster.objects import K8sObject, mappings, strings
 from agents.evidence import Evidence, ObjectRef
 
@@ -45,9 +46,9 @@ def reads_secrets(rules: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | Non
     return None
 
 
-def in_ns(ref: ObjectRef) -> str:
+def in_ns(ref: ObjectRef) -> Composed:
     """` -n NAMESPACE` for a command about this object, nothing for a cluster-scoped one."""
-    return f" -n {ref.namespace}" if ref.namespace else ""
+    return Composed(f" -n {word(ref.namespace)}" if ref.namespace else "")
 
 
 def rule_evidence(grant: Grant, rule: Mapping[str, Any]) -> list[Evidence]:

@@ -166,7 +166,8 @@ def image_pulls(view: ClusterView) -> Iterator[Finding]:
     for case in per_workload(view, hits):
         said = _what_was_said(view, case.fact)
         code = next((code for code, pattern in _RULES if pattern.search(said)), PULL_FAILED)
-        if code is UNAUTHORIZED and _HIDDEN.search(said) and _repository_changed(view, case):
+        hidden = code is UNAUTHORIZED and _HIDDEN.search(said) and _repository_mistyped(view, case)
+        if hidden and not _credentials(view, case.pod, image_name(case.fact.image))[0]:
             code = NOT_FOUND  # a registry that hides what one may not see says "denied" for a mistyped name
         yield _pull_finding(view, case, code)
 
@@ -257,9 +258,13 @@ def _running_images(view: ClusterView) -> Mapping[str, Container]:
     return found
 
 
-def _repository_changed(view: ClusterView, case: Case[Container]) -> bool:
+def _repository_mistyped(view: ClusterView, case: Case[Container]) -> bool:
+    """Whether the repository is nearly that of an image that works; another registry altogether is no slip."""
     good = _image_that_worked(view, case)
-    return good is not None and image_name(good[0]).without_tag != image_name(case.fact.image).without_tag
+    if good is None:
+        return False
+    worked, asked = image_name(good[0]).without_tag, image_name(case.fact.image).without_tag
+    return worked != asked and bool(get_close_matches(asked, [worked], n=1, cutoff=0.8))
 
 
 def _credentials(

@@ -68,7 +68,7 @@ CLASS_MISSING = Code(
 CONFLICT = Code(
     "ingress-host-path-conflict",
     Domain.NETWORKING,
-    Severity.WARNING,
+    Severity.ERROR,
     Role.CAUSE,
     "Two Ingresses claim the same host and path for different backends",
     "Decide which Ingress serves {where} and take the rule out of the other (mostly the older one wins):\n"

@@ -85,6 +85,7 @@ RULES: tuple[LogRule, ...] = (
         r"permission denied\W+(?:\w+ )?" + _PATH,
         _PATH + r"\S*['\"`]?:? .{0,60}?(?:permission denied|operation not permitted)",
         r"AccessDeniedException: " + _PATH,
+        r"access to the path " + _PATH + r" is denied",
         r"(?:data directory|directory) " + _PATH + r" has (?:wrong ownership|invalid permissions)",
     ),
     *_rule(

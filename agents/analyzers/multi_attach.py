@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from agents.analyzers.base import Analyzer, Code, Role, finding, seen_event, seen_field
 from agents.analyzers.pods import Case, containers_of, events_of, per_workload, unwell_pods
+from agents.analyzers.remedies import Composed, word
 from agents.cluster.objects import K8sObject, integer, mappings, pod_spec, strings, text
 from agents.cluster.view import ClusterView, EventRecord
 from agents.evidence import Domain, Evidence, Finding, ObjectRef, Severity
@@ -136,7 +137,7 @@ def _multi_attach_finding(view: ClusterView, case: Case[Heard]) -> Finding:
         evidence[:5],
         related=related,
         volume=volume or name,
-        advice=advice,
+        advice=Composed(advice),
     )
 
 
@@ -159,8 +160,8 @@ def _advice(
         return (
             f"Node {there} is not ready, so nobody detaches the volume there.",
             (
-                f"When the machine {there} is certainly off, say so, and the volume is detached: "
-                f"`kubectl taint node {there} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`"
+                f"When the machine {word(there)} is certainly off, say so, and the volume is detached: "
+                f"`kubectl taint node {word(there)} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`"
             ),
         )
     if workload.kind == "Deployment" and replicas > 1:
@@ -180,12 +181,16 @@ def _advice(
                 "with a ReadWriteOnce volume the strategy has to be Recreate."
             ),
             (
-                f"Let the old pod stop first: `kubectl -n {workload.namespace} patch deployment {workload.name} --type "
-                f"merge -p "
+                f"Let the old pod stop first: `kubectl -n {word(workload.namespace)} patch deployment "
+                f"{word(workload.name)} --type merge -p "
                 '\'{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null}}}\'`'
             ),
         )
-    other = f"Pod {holder.name} has to stop first." if holder is not None else "The other node has to let it go first."
+    other = (
+        f"Pod {word(holder.name)} has to stop first."
+        if holder is not None
+        else "The other node has to let it go first."
+    )
     return other, "Stop what uses the volume on the other node, or let both pods run on one node (pod affinity)."
 
 

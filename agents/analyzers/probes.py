@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from agents.analyzers.base import Analyzer, Code, Role, finding, seen_event, seen_field, seen_log
-from agents.analyzers.crash_logs import read_log
+from agents.analyzers.crash_logs import complaints, read_log
 from agents.analyzers.nearness import listing, nearest
 from agents.analyzers.pods import (
     Case,
@@ -26,7 +26,8 @@ from agents.analyzers.pods import (
     template_field,
     unwell_containers,
 )
-from agents.cluster.objects import containers, integer, mapping, mappings, moment, pod_spec, text
+from agents.analyzers.remedies import words
+from agents.cluster.objects import containers, integer, mapping, mappings, moment, pod_spec, strings, text
 from agents.cluster.view import ClusterView, EventRecord
 from agents.evidence import Domain, Evidence, Finding, Severity
 
@@ -132,12 +133,20 @@ def _failures(view: ClusterView) -> Iterator[_Failure]:
             if kind not in told and _counts(view, container):
                 told.add(kind)
                 yield _Failure(container, kind, mapping(container.spec, f"{kind}Probe"), event)
-        if not told and _runs_unready(view, container):
-            for kind in ("startup", "readiness"):
+        if not told:
+            for kind in _silent_kinds(view, container):
                 failure = _Failure(container, kind, mapping(container.spec, f"{kind}Probe"), None)
                 if _undeclared(failure) is not None:
                     yield failure
                     break
+
+
+def _silent_kinds(view: ClusterView, container: Container) -> tuple[str, ...]:
+    """Probes that may be at fault though no event is left that says so: by how the container is unwell."""
+    if _runs_unready(view, container):
+        return ("startup", "readiness")
+    killed = container.exit_code in (137, 143) and text(container.ended, "reason") != "OOMKilled"
+    return ("startup", "liveness") if killed and crashing(view, container) else ()
 
 
 def _is_about(event: EventRecord, container: Container) -> bool:
@@ -335,6 +344,8 @@ def _finding(
     if failure.event is not None:
         evidence.append(seen_event(failure.event))
     evidence += more or []
+    if code in (READINESS, LIVENESS):  # why the program does not pass stands in its log, if anywhere
+        evidence += complaints(view, container, ended=bool(crashing(view, container)))
     if crashing(view, container):
         evidence += state_evidence(container)[-1:]
     said = f" The kubelet says: {failure.said[:250]}" if failure.event is not None else ""
@@ -344,7 +355,7 @@ def _finding(
         "probe": failure.kind, "container": container.name, "pod": case.pod.name, "ports": "", "scheme": "",
         "port": str(_probe_port(failure) or 8080), "path": text(failure.asks, "path") or "/",
         "timeout": str(integer(failure.probe, "timeoutSeconds") or 1),
-        "command": " ".join(map(str, mapping(failure.probe, "exec").get("command") or [])),
+        "command": words(strings(failure.probe, "exec", "command")),
     }  # fmt: skip
     return finding(code, case.workload, message, evidence[:5], related=case.related, **{**values, **facts})
 

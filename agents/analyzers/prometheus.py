@@ -40,7 +40,7 @@ NOT_SELECTED = Code(
     "or widen the selector of the Prometheus: `kubectl get prometheus -A -o yaml | grep -A4 Selector`{gitops}", 0.92,
 )  # fmt: skip
 RULE_NOT_SELECTED = Code(
-    "prometheus-rule-not-selected", _D, Severity.WARNING, _C,
+    "prometheus-rule-not-selected", _D, Severity.ERROR, _C,
     "No Prometheus picks up a PrometheusRule: its alerts never fire",
     "Give it what the Prometheus selects ({wanted}):\n`kubectl -n {ns} label {kind} {name} {label}`{gitops}", 0.9,
 )  # fmt: skip
@@ -54,7 +54,7 @@ CONFIG_SECRET = Code(
     "`kubectl -n {ns} create secret generic {secret} --from-file=alertmanager.yaml`\n" + _EDIT, 0.93,
 )  # fmt: skip
 ANNOTATED_PORT = Code(
-    "scrape-annotation-port-wrong", _D, Severity.WARNING, _C,
+    "scrape-annotation-port-wrong", _D, Severity.ERROR, _C,
     "A prometheus.io/port annotation names a port that no container declares",
     "Set the annotation in the pod template to the port that serves the metrics ({ports}):\n" + _EDIT, 0.8,
 )  # fmt: skip

@@ -26,9 +26,11 @@ from agents.analyzers.denials import Denial, denials
 from agents.analyzers.grants import binds, grant_evidence, in_ns, rule_evidence
 from agents.analyzers.nearness import likeness
 from agents.analyzers.ownership import account_name, account_path, manual_change_note
+from agents.analyzers.remedies import Composed, word
 from agents.cluster.objects import K8sObject, mappings, strings
 from agents.cluster.view import ClusterView
 from agents.evidence import Domain, Evidence, Finding, ObjectRef, Severity
+from agents.prose import one_line
 
 _CHECK = "`kubectl auth can-i {verb} {resource}{scope_flag} --as=system:serviceaccount:{account_ns}:{account}`"
 
@@ -114,7 +116,7 @@ def _facts(denial: Denial, holder: K8sObject | None) -> dict[str, Any]:
     return {
         "verb": wanted.verb,
         "resource": resource,
-        "scope_flag": f" -n {wanted.scope}" if wanted.scope else ("" if wanted.path else " -A"),
+        "scope_flag": Composed(f" -n {word(wanted.scope)}" if wanted.scope else ("" if wanted.path else " -A")),
         "account_ns": denial.account[0],
         "account": denial.account[1],
         "gitops": manual_change_note(holder) if holder is not None else "",
@@ -129,16 +131,17 @@ def _related(denial: Denial, *others: ObjectRef) -> list[ObjectRef]:
 def _too_narrow(grant: Grant, denial: Denial) -> Finding:
     namespace, account = denial.account
     scope = denial.wanted.scope
+    role, holder = word(grant.role_ref.name), word(f"{namespace}:{account}")
     if scope:
         kind = "role" if grant.role_ref.kind == "Role" else "clusterrole"
         command = (
-            f"kubectl -n {scope} create rolebinding {grant.binding.name} --{kind}={grant.role_ref.name} "
-            f"--serviceaccount={namespace}:{account}"
+            f"kubectl -n {word(scope)} create rolebinding {word(grant.binding.name)} --{kind}={role} "
+            f"--serviceaccount={holder}"
         )
     else:
         command = (
-            f"kubectl create clusterrolebinding {namespace}-{account} --clusterrole={grant.role_ref.name} "
-            f"--serviceaccount={namespace}:{account}"
+            f"kubectl create clusterrolebinding {word(f'{namespace}-{account}')} --clusterrole={role} "
+            f"--serviceaccount={holder}"
         )
     needed = f"in namespace {scope}" if scope else "cluster-wide, which needs a ClusterRoleBinding of a ClusterRole"
     return finding(
@@ -153,7 +156,7 @@ def _too_narrow(grant: Grant, denial: Denial) -> Finding:
         ],
         severity=_severity(denial),
         related=_related(denial, grant.role_ref),
-        bind_command=command,
+        bind_command=Composed(command),
         **_facts(denial, grant.binding),
     )
 
@@ -173,7 +176,7 @@ def _role_gone(grant: Grant, denial: Denial, group: Sequence[Denial]) -> Finding
         [denial.evidence, *_binding_evidence(grant, denial)],
         severity=_severity(denial),
         related=_related(denial, grant.role_ref),
-        target=f"{grant.role_ref.kind.lower()} {grant.role_ref.name}{in_ns(grant.role_ref)}",
+        target=_editable(grant.role_ref),
         rule_yaml=_rule_yaml(group),
         **_facts(denial, grant.binding),
     )
@@ -306,7 +309,7 @@ def _rule_missing(view: ClusterView, grant: Grant | None, denial: Denial, group:
             [denial.evidence, *[e for g in bound[:2] for e in _binding_evidence(g, denial)]],
             severity=_severity(denial),
             related=_related(denial, *(g.binding.ref for g in bound), *(g.role_ref for g in bound)),
-            target=f"a new {'Role' if wanted.scope else 'ClusterRole'} bound to the account",
+            target=Composed(f"a new {'Role' if wanted.scope else 'ClusterRole'} bound to the account"),
             rule_yaml=_rule_yaml(group),
             **_facts(denial, None),
         )
@@ -319,7 +322,7 @@ def _rule_missing(view: ClusterView, grant: Grant | None, denial: Denial, group:
         [denial.evidence, *_rules_evidence(grant), *_binding_evidence(grant, denial)][:5],
         severity=_severity(denial),
         related=_related(denial, grant.binding.ref),
-        target=f"{grant.role_ref.kind.lower()} {grant.role_ref.name}{in_ns(grant.role_ref)}",
+        target=_editable(grant.role_ref),
         rule_yaml=_rule_yaml(group),
         **_facts(denial, grant.role),
     )
@@ -347,7 +350,12 @@ def _difference(rule: Mapping[str, Any], wanted: Permission) -> str:
     return ""
 
 
-def _rule_yaml(group: Sequence[Denial]) -> str:
+def _editable(ref: ObjectRef) -> Composed:
+    """What `kubectl edit` is given to change a role."""
+    return Composed(f"{word(ref.kind.lower())} {word(ref.name)}{in_ns(ref)}")
+
+
+def _rule_yaml(group: Sequence[Denial]) -> Composed:
     """The smallest rules that permit all refusals of a group, as YAML under `rules:`."""
     needed: dict[tuple[str, str], list[str]] = {}
     for denial in group:
@@ -360,10 +368,11 @@ def _rule_yaml(group: Sequence[Denial]) -> str:
     for (api_group, resource), verbs in needed.items():
         shown = ", ".join(verbs)
         if resource.startswith("/"):
-            lines.append(f'- nonResourceURLs: ["{resource}"]\n  verbs: [{shown}]')
+            url = one_line(resource).replace("`", "'")
+            lines.append(f'- nonResourceURLs: ["{url}"]\n  verbs: [{shown}]')
         else:
             lines.append(f'- apiGroups: ["{api_group}"]\n  resources: ["{resource}"]\n  verbs: [{shown}]')
-    return "\n".join(lines)
+    return Composed("\n".join(lines))
 
 
 ANALYZERS: tuple[Analyzer, ...] = (refused_permissions,)

@@ -6,13 +6,14 @@ is under way and younger than its deadline is nothing; neither is a workload sca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from agents.analyzers.base import Analyzer, Code, Role, finding, seen_field
 from agents.analyzers.fit import is_node_ready, matches_labels, untolerated
-from agents.analyzers.nearness import listing
-from agents.analyzers.pods import containers_of, crashing, is_ready, unwell_pods
+from agents.analyzers.nearness import likeness, listing
+from agents.analyzers.pods import containers_of, crashing, unwell_pods
 from agents.analyzers.probes import startup_allowance
 from agents.cluster.objects import (
     K8sObject,
@@ -227,9 +228,9 @@ def _paused(view: ClusterView, deployment: K8sObject) -> Iterator[Finding]:
     )
     evidence = [seen_field(deployment, "spec.paused", "true"), _status(deployment, "replicas", "updatedReplicas")]
     pods = [p for p in view.pods_of(deployment) if p.deleting_since is None]
-    severity = Severity.ERROR if waiting and not any(map(is_ready, pods)) else None
+    severity = Severity.ERROR if waiting else Severity.INFO  # whoever released a change expects it to go out
     yield finding(
-        PAUSED, deployment, message, evidence, related=_refs(pods), severity=severity if waiting else Severity.INFO
+        PAUSED, deployment, message, evidence, related=_refs(pods), severity=severity
     )  # fmt: skip
 
 
@@ -337,7 +338,8 @@ def _daemon_nowhere(workload: K8sObject, nodes: list[K8sObject], desired: int) -
         on_purpose = any(
             "non-existing" in k or "disabled" in k or "never" in k for k in string_map(spec, "nodeSelector")
         )
-        yield finding(DAEMON_NOWHERE, workload, message, evidence, severity=Severity.INFO if on_purpose else None)
+        severity = Severity.INFO if on_purpose else Severity.ERROR if _nearly_fits(spec, nodes) else None
+        yield finding(DAEMON_NOWHERE, workload, message, evidence, severity=severity)
         return
     left_out = [n for n in fitting if is_node_ready(n) and untolerated(spec, n)]
     workers = [
@@ -351,6 +353,13 @@ def _daemon_nowhere(workload: K8sObject, nodes: list[K8sObject], desired: int) -
         yield finding(
             DAEMON_NOWHERE, workload, message, evidence, related=[n.ref for n in workers[:10]], severity=Severity.INFO
         )  # fmt: skip
+
+
+def _nearly_fits(spec: Mapping[str, Any], nodes: list[K8sObject]) -> bool:
+    """Whether nodes have every label key that the selector asks for, or nearly: then a slip, not a missing pool."""
+    keys = {key for node in nodes for key in node.labels}
+    wanted = string_map(spec, "nodeSelector")
+    return bool(wanted) and all(key in keys or any(likeness(key, k) >= 0.8 for k in keys) for key in wanted)
 
 
 def selectors(view: ClusterView) -> Iterator[Finding]:

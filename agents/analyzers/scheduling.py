@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from agents.analyzers.base import Analyzer, Code, finding, seen_event, seen_field
-from agents.analyzers.fit import is_cordoned, matches_labels, untolerated
+from agents.analyzers.fit import is_cordoned, matches_labels, only_sick_nodes, untolerated
 from agents.analyzers.pods import events_of, is_scheduled, per_workload, unwell_pods
 from agents.analyzers.scheduling_codes import (
     AFFINITY,
@@ -146,7 +146,8 @@ def _judge(view: ClusterView, pod: K8sObject, said: str) -> tuple[Code, str, Map
     if fitting and "cordoned" in counts and all(is_cordoned(n) for n in fitting):
         return CORDONED, said, {}
     if "taint" in counts and (not fitting or any(untolerated(pod.spec, n) for n in fitting)):
-        return TAINTS, said, {}
+        # a taint that the node controller sets is no setting of anybody: the node's condition is the cause
+        return (UNSCHEDULABLE if only_sick_nodes(pod.spec, fitting) else TAINTS), said, {}
     primary = next((name for name in ("selector", "taint", "cordoned") if name in counts), "")
     return (_CODE_OF[primary] if primary else UNSCHEDULABLE), said, {}
 

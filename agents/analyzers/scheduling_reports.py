@@ -15,6 +15,7 @@ from agents.analyzers.fit import (
     is_cordoned,
     label_wishes,
     matches_labels,
+    only_sick_nodes,
     pod_requests,
     taint_words,
     untolerated,
@@ -153,6 +154,11 @@ def _taints(view: ClusterView, case: Case[Unplaced], report: Report) -> str:
     report.evidence.append(seen_field(holder, f"{base}.tolerations", tolerations or "none"))
     shown = listing(f"{words} on {count} node{'s' if count > 1 else ''}" for words, count in counts.most_common(4))
     return f"it does not tolerate the taint {shown}" if counts else "it does not tolerate the nodes' taints"
+
+
+def _sick_nodes(view: ClusterView, case: Case[Unplaced], report: Report) -> str:
+    fitting = [n for n in view.of_kind("Node") if matches_labels(case.pod.spec, n)]
+    return _taints(view, case, report) if only_sick_nodes(case.pod.spec, fitting) else ""
 
 
 def _control_plane(taint: Mapping[str, object]) -> bool:
@@ -308,4 +314,5 @@ REPORTS: Mapping[str, Callable[[ClusterView, Case[Unplaced], Report], str]] = {
     codes.CLAIM.name: _volumes,
     codes.GATED.name: _gated,
     codes.NO_SCHEDULER.name: _no_scheduler,
+    codes.UNSCHEDULABLE.name: _sick_nodes,
 }

@@ -28,6 +28,7 @@ from agents.analyzers.backing import (
 from agents.analyzers.base import Analyzer, Code, Role, finding, seen_field
 from agents.analyzers.nearness import likeness, nearest
 from agents.analyzers.pods import Container, containers_of, is_ready
+from agents.analyzers.remedies import Composed, word
 from agents.cluster.objects import K8sObject, integer, mappings, pod_spec, text
 from agents.cluster.view import ClusterView
 from agents.evidence import Domain, Evidence, Finding, ObjectRef, Severity
@@ -65,7 +66,7 @@ PROTOCOL = Code(
 TOO_BROAD = Code(
     "service-selector-too-broad",
     Domain.NETWORKING,
-    Severity.WARNING,
+    Severity.ERROR,
     Role.CAUSE,
     "A Service also selects pods that do not serve its port",
     "Narrow the selector so that only the pods that serve the port are selected:\n"
@@ -229,7 +230,7 @@ def _check_port(
         related=[top.ref, *(p.ref for p in pods[:10]), *client_refs(view, service)],
         ports=show_ports(pod),
         index=index,
-        value=right if right.isdigit() else f'"{right or "NAME"}"',
+        value=right if right.isdigit() else Composed(f'"{right if right and word(right) == right else "NAME"}"'),
     )
 
 

@@ -118,7 +118,7 @@ _SHELL_MISSING = re.compile(
 
 def failed_starts(view: ClusterView) -> Iterator[Finding]:
     """Containers that the runtime could not create or start."""
-    hits = ((c.pod, c.name, c) for c in unwell_containers(view) if _start_failed(c))
+    hits = ((c.pod, c.name, c) for c in unwell_containers(view) if _start_failed(c) or _hook_failed(view, c))
     for case in per_workload(view, hits):
         said = _what_was_said(view, case.fact)
         code = next((code for code, pattern in _RULES if pattern.search(said)), None)
@@ -126,7 +126,7 @@ def failed_starts(view: ClusterView) -> Iterator[Finding]:
             continue  # a missing ConfigMap or Secret: config_references tells it
         if code is None and ("no space left" in said or "exec format error" in said or "OOM-killed" in said):
             continue  # images and crashes tell those
-        if "PostStart" in said and code is None:
+        if code is None and ("PostStart" in said or _hook_failed(view, case.fact)):
             code = POST_START
         yield _start_finding(view, case, code or CREATE_FAILED, said)
 
@@ -136,6 +136,14 @@ def _start_failed(container: Container) -> bool:
         return True
     ended = text(container.ended, "reason") in ("StartError", "ContainerCannotRun")
     return ended and (container.waiting == "CrashLoopBackOff" or bool(mapping(container.status, "state", "terminated")))
+
+
+def _hook_failed(view: ClusterView, container: Container) -> bool:
+    """Whether the kubelet kills the container for its postStart hook; its state then only shows the kill."""
+    if not mapping(container.spec, "lifecycle", "postStart") or not crashing(view, container):
+        return False
+    events = events_of(view, container.pod.ref, "FailedPostStartHook")
+    return any(not e.field_path or f"{{{container.name}}}" in e.field_path for e in events)
 
 
 def _what_was_said(view: ClusterView, container: Container) -> str:

@@ -149,8 +149,13 @@ class TextMask:
                 return {**value, "value": self._text(value["name"], value["value"])}
             return {key: self._field(key, found) for key, found in value.items()}
         if isinstance(value, list):
-            return [self.object(item) for item in value]
+            return [self._entry(before, item) for before, item in zip([None, *value], value, strict=False)]
         return self._text("", value) if isinstance(value, str) else value
+
+    def _entry(self, before: Any, item: Any) -> Any:
+        """An entry of a list; behind `--password` it is what the option is given."""
+        option = isinstance(before, str) and before.startswith("-") and "=" not in before
+        return self._text(before, item) if option and isinstance(item, str) else self.object(item)
 
     def _field(self, key: str, value: Any) -> Any:
         if key in _NEVER_MASKED:

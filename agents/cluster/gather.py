@@ -106,6 +106,8 @@ async def _read_lists(reader: ClusterReader, resources: Sequence[ResourceType]) 
         missing.append((resource.kind, listing.missing))
         if listing.complete_in:
             listed[resource.kind] = listing.complete_in
+    # a server lists by name, a folder by file: the same cluster has to be the same view, to the letter
+    objects.sort(key=lambda o: (o.kind, o.namespace, o.name))
     return objects, listed, missing
 
 

@@ -33,7 +33,7 @@ def reduce_object(raw: Mapping[str, Any], hash_key: bytes) -> Mapping[str, Any]:
 
     `hash_key` keys the hashes of values, so that equal values are seen as equal and nothing can be guessed from them.
     """
-    if raw.get("kind") == "Secret" and "/" not in text(raw, "apiVersion"):
+    if raw.get("kind") == "Secret" and "." not in text(raw, "apiVersion"):  # a file may say core/v1
         return _reduce_secret(raw, hash_key)
     if raw.get("kind") == "ConfigMap" and _HELM_OWNERS & set(string_map(raw, "metadata", "labels").items()):
         raw = _without_release(raw)
@@ -63,7 +63,7 @@ def _reduce_secret(raw: Mapping[str, Any], hash_key: bytes) -> dict[str, Any]:
     metadata = _metadata_without_last_applied(raw)
     # only annotations that are names or times: tools put whole configurations into the others
     metadata["annotations"] = {
-        k: v for k, v in string_map(metadata, "annotations").items() if len(v) <= 64 and "\n" not in v
+        k: v for k, v in string_map(metadata, "annotations").items() if len(v) <= 64 and not any(c in v for c in "\n{=")
     }
     reduced["metadata"] = metadata
     already = raw.get(REDUCED)

@@ -1,6 +1,7 @@
 """Shares wide readings of one cluster between questions: reused for some seconds, at most two under way at once.
 
-Promise: two questions within `reuse_seconds` cost one reading; a question that comes while the same reading is under
+Promise: two questions within `reuse_seconds` cost one reading of the objects, and of the logs where they are about the
+same namespaces; a question that comes while the same reading is under
 way waits for it. A reading that fails is not kept. One source belongs to one reader, hence to one cluster and one
 identity: never shared across either.
 """
@@ -16,6 +17,7 @@ from agents.cluster.view import ClusterView
 from agents.evidence import ClusterIdentity
 
 REUSE_SECONDS = 15.0
+MAX_VIEWS = 4  # of one reading: a view holds logs, and questions at the same time are about few namespaces
 
 
 class ViewSource:
@@ -27,6 +29,7 @@ class ViewSource:
         self._gate = asyncio.Semaphore(parallel)
         self._kept: tuple[float, Inventory] | None = None
         self._pending: asyncio.Task[Inventory] | None = None
+        self._views: dict[tuple[frozenset[str], GatherLimits | None], tuple[Inventory, ClusterView]] = {}
 
     async def identity(self) -> ClusterIdentity:
         """Which cluster this is."""
@@ -51,7 +54,14 @@ class ViewSource:
         """A view with the logs that a diagnosis of `focus` needs. Raises ClusterError."""
         inventory = await self.inventory()
         async with self._gate:
-            return await add_logs(self.reader, inventory, focus=focus, limits=limits)
+            kept = self._views.get((focus, limits))
+            if kept is not None and kept[0] is inventory:
+                return kept[1]
+            view = await add_logs(self.reader, inventory, focus=focus, limits=limits)
+        self._views = {key: pair for key, pair in self._views.items() if pair[0] is inventory}
+        if len(self._views) < MAX_VIEWS:
+            self._views[(focus, limits)] = (inventory, view)
+        return view
 
     async def aclose(self) -> None:
         """Stops a reading under way and closes the reader."""

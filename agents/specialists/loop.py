@@ -23,6 +23,7 @@ from agents.chat_model import GatewayChatModel
 from agents.claims import ClaimChecker, SentenceBuffer, shown
 from agents.events import Notice, ToolEvent, UsageEvent
 from agents.evidence import Domain, Finding, RootCause
+from agents.prose import harmless
 from agents.report import part_blocks
 from agents.specialists.prompting import conclude_prompt, question_prompt, system_prompt, worth_telling
 from agents.specialists.rows import Specialist
@@ -112,8 +113,10 @@ async def _words(consultation: Consultation, model: ModelAccess) -> AsyncGenerat
     work = consultation.work
     checker = _checker(work)
     buffer = SentenceBuffer()
+    last = ""
 
     def judged(units: Sequence[str]) -> list[str]:
+        nonlocal last
         for item in work.added.values():
             checker.add(item)
         found = []
@@ -121,7 +124,8 @@ async def _words(consultation: Consultation, model: ModelAccess) -> AsyncGenerat
             verdict = checker.check(unit)
             if not verdict.backed:
                 consultation.unbacked.append(unit.strip())
-            found.append(shown(unit, verdict))
+            found.append(harmless(shown(unit, verdict), last))  # what it read may have told it to draw a picture
+            last = found[-1][-1:] or last
         return found
 
     agent = _agent(consultation, model)

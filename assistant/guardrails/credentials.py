@@ -60,7 +60,9 @@ def _url_passwords(text: Text) -> Iterator[tuple[int, int]]:
 
 
 _AUTHORIZATION = re.compile(
-    r"authorization[\"'\\]{0,4}[ \t]{0,4}[:=][ \t]{0,4}[\"'\\]{0,4}"
+    r"authorization[\"'\\]{0,4}(?:[ \t]{0,4}[:=]"
+    r"|,?\s{0,40}[\"'\\]{0,4}value[\"'\\]{0,4}\s{0,4}:)"  # a probe's header: name, then value
+    r"[ \t]{0,4}[\"'\\]{0,4}"
     r"(?P<scheme>(?:bearer|basic|token|digest|apikey|negotiate|aws4-hmac-sha256)[ \t]{1,4})?"
     r"(?P<value>[^\s\"'\\,;<>(){}\[\]]{4,}+)"
 )

@@ -209,6 +209,27 @@ def _value_span(text: Text, match: re.Match[str]) -> tuple[int, int] | None:
     return start, rest.end() if rest else end
 
 
+# `--password` and its value as two entries of a list, as JSON, YAML and programs write a container's arguments.
+_LISTED = re.compile(
+    r"(?:(?P<quote>\\{0,4}[\"'])-{1,2}(?P<name>[a-z][\w.\-]{1,60}+)(?P=quote),\s{0,40}(?P=quote)"
+    r"|^[ \t]{0,60}- [\"']?-{1,2}(?P<bare_name>[a-z][\w.\-]{1,60}+)[\"']?[ \t]{0,4}\n[ \t]{0,60}- [\"']?)"
+    r"(?P<value>[^\s\"'\\\-][^\n\"'\\]{0,511}+)",
+    re.MULTILINE,
+)
+
+
+def _listed_values(text: Text) -> Iterator[tuple[int, int]]:
+    for match in _LISTED.finditer(text.lower):
+        group = "name" if match["name"] else "bare_name"
+        strength = _strength(_words(text.raw[slice(*match.span(group))]))
+        start, end = match.span("value")
+        if strength and _is_secret(strength, " ", True, text.raw[start:end]):
+            yield start, end
+
+
 _HINTS = ("pass", "pwd", "pw", "secret", "token", "credential", "jwt", "key")
 
-NAMED_SECRET_RULES: tuple[Rule, ...] = (Rule("named-secret", _named_values, _HINTS),)
+NAMED_SECRET_RULES: tuple[Rule, ...] = (
+    Rule("named-secret", _named_values, _HINTS),
+    Rule("named-secret", _listed_values, _HINTS),
+)

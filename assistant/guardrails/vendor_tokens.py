@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
+from collections.abc import Iterator
 
-from assistant.guardrails.masking import Rule, shape
+from assistant.guardrails.masking import Rule, Text, continues_identifier, shape
 
 
 def random_looking(value: str) -> bool:
@@ -36,8 +38,25 @@ def _openai_key(value: str) -> bool:
     return random_looking(value.replace("T3BlbkFJ", ""))
 
 
+# A run of a token's letters is looked at once, however many beginnings of a token it holds.
+_TOKEN_HEAD = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{11,}+(?=\.[A-Za-z0-9_-]{4})")
+_TOKEN_REST = re.compile(r"\.[A-Za-z0-9_-]{4,}+(?:\.[A-Za-z0-9_-]*+)?")
+
+
+def _web_tokens(text: Text) -> Iterator[tuple[int, int]]:
+    """`eyJHEADER.PAYLOAD.SIGNATURE`; the signature may be cut off."""
+    raw = text.raw
+    for head in _TOKEN_HEAD.finditer(raw):
+        start = raw.find("eyJ", head.start(), head.end() - 8)
+        while start >= 0 and continues_identifier(raw, start):
+            start = raw.find("eyJ", start + 3, head.end() - 8)
+        rest = _TOKEN_REST.match(raw, head.end())
+        if start >= 0 and rest is not None:
+            yield start, rest.end()
+
+
 VENDOR_TOKENS: tuple[Rule, ...] = (
-    shape("jwt", r"eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{4,}+(?:\.[A-Za-z0-9_-]*+)?", "eyJ"),
+    Rule("jwt", _web_tokens, ("eyj",)),
     shape(
         "aws-access-key",
         r"A(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])[A-Z0-9]{16}(?![A-Za-z0-9])",

@@ -59,6 +59,10 @@ _GROUP = "kubechat"
 _NO_KEY = "no-key-configured"
 # What a foreign library may raise besides its own errors: a nonsense answer ends in any of these.
 _FOREIGN_FAILURES = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError)
+# Far beyond any answer that somebody would read, and any call of a tool: what is longer has lost its way.
+MAX_ANSWER_CHARACTERS = 120_000
+MAX_CALLS = 32
+MAX_CALL_CHARACTERS = 20_000  # name and arguments of all calls together
 _BREAKER_FAILURES = 5
 _BREAKER_SECONDS = 30.0
 
@@ -140,13 +144,13 @@ class LitellmAdapter:
 
     async def __call__(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Stream the answer. Raises a `ModelError`; nothing of the provider's words is in it."""
-        remaining = request.context.remaining()
-        limit = request.timeout_s if remaining is None else min(request.timeout_s, remaining)
-        deadline = asyncio.get_running_loop().time() + limit
         answer = _Answer()
         stream: Any = None
         try:
-            await self.warm()
+            await self.warm()  # before the clock starts: our own import is not the provider's slowness
+            remaining = request.context.remaining()
+            limit = request.timeout_s if remaining is None else min(request.timeout_s, remaining)
+            deadline = asyncio.get_running_loop().time() + limit
             async with asyncio.timeout_at(deadline):
                 stream = await self._router.acompletion(**_call_parameters(request, limit))
             if stream is None:  # litellm's way of giving up on a 422 after it has dropped parameters
@@ -157,7 +161,10 @@ class LitellmAdapter:
                         chunk = await anext(stream)
                 except StopAsyncIteration:
                     break
-                if words := answer.take(chunk):
+                words = answer.take(chunk)
+                if answer.is_beyond_measure:
+                    raise ModelStreamBroken(f"The answer of the model at {self.destination} went on without end.")
+                if words:
                     yield TextDelta(words)
             finish = answer.finish_reason(stream, self.destination)
             for call in answer.calls():
@@ -227,6 +234,8 @@ class _Answer:
     def __init__(self) -> None:
         self.started = False
         self.usage: Any = None
+        self._characters = 0
+        self._call_characters = 0
         self._calls: list[dict[str, str]] = []
         self._open: dict[int, dict[str, str]] = {}
 
@@ -240,7 +249,17 @@ class _Answer:
             self._take_part(part)
         words = getattr(delta, "content", None) or ""
         self.started = self.started or bool(words or self._calls)
+        self._characters += len(words)
         return words
+
+    @property
+    def is_beyond_measure(self) -> bool:
+        """Whether more has come than an answer can be."""
+        return (
+            self._characters > MAX_ANSWER_CHARACTERS
+            or self._call_characters > MAX_CALL_CHARACTERS
+            or len(self._calls) > MAX_CALLS
+        )
 
     def _take_part(self, part: Any) -> None:
         index = part.index or 0
@@ -254,6 +273,7 @@ class _Answer:
         if part.function is not None:
             call["name"] = call["name"] or part.function.name or ""
             call["arguments"] += part.function.arguments or ""
+            self._call_characters += len(part.function.name or "") + len(part.function.arguments or "")
 
     def calls(self) -> list[ToolCall]:
         """The tool calls, in the order in which they were begun."""

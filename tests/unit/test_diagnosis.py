@@ -16,8 +16,12 @@ OTHER_CAUSE = Code("other-fault", Domain.DEPLOYMENT, Severity.ERROR, Role.CAUSE,
 WEAK_CAUSE = Code("weak-cause", Domain.NETWORKING, Severity.WARNING, Role.CAUSE, "A doubtful part", "Look at {name}.")
 SYMPTOM = Code("does-not-work", Domain.TROUBLESHOOTING, Severity.ERROR, Role.SYMPTOM, "It does not work", "Look.")
 SURFACE = Code("rollout-stuck", Domain.DEPLOYMENT, Severity.ERROR, Role.SYMPTOM, "The rollout is stuck", "Wait.")
+CRASH = Code("crash-loop", Domain.TROUBLESHOOTING, Severity.ERROR, Role.SYMPTOM, "It crashes", "Look.")
+EMPTY = Code(
+    "service-without-ready-endpoints", Domain.NETWORKING, Severity.CRITICAL, Role.SYMPTOM, "No endpoint", "Look."
+)
 RISK = Code("risky", Domain.SECURITY, Severity.WARNING, Role.RISK, "A risk", "Harden {name}.")
-CODES = {c.name: c for c in (CAUSE, OTHER_CAUSE, WEAK_CAUSE, SYMPTOM, SURFACE, RISK)}
+CODES = {c.name: c for c in (CAUSE, OTHER_CAUSE, WEAK_CAUSE, SYMPTOM, SURFACE, CRASH, EMPTY, RISK)}
 
 CLUSTER = """
 apiVersion: v1
@@ -212,3 +216,20 @@ def test_evidence_is_numbered_once_in_reading_order() -> None:
     assert [e.id for e in diagnosis.all_evidence()] == ["E1", "E2"]
     own = next(f for f in diagnosis.findings if f.code == "broken-part")
     assert own.evidence[0].id == "E1"
+
+
+def test_symptoms_that_explain_only_each_other_leave_the_deepest_as_the_root() -> None:
+    pod = ObjectRef("v1", "Pod", "shop", "web-1-a")
+    diagnosis = _diagnosis(
+        _found(EMPTY, "Service", "shop", "web", pod),
+        _found(SURFACE, "Deployment", "shop", "web", pod),
+        _found(CRASH, "Deployment", "shop", "web", pod),
+    )
+    assert _roots(diagnosis) == ["crash-loop web"]
+    assert _explained(diagnosis)["crash-loop"] == {"service-without-ready-endpoints web", "rollout-stuck web"}
+
+
+def test_a_warning_that_explains_nothing_is_told_only_where_nothing_is_broken() -> None:
+    warning = _found(WEAK_CAUSE, "Deployment", "shop", "api")
+    assert _roots(_diagnosis(warning)) == ["weak-cause api"]
+    assert _roots(_diagnosis(warning, _found(CAUSE, "Deployment", "shop", "web"))) == ["broken-part web"]

@@ -1,0 +1,1 @@
+"""The chat page: Chainlit, kept to this package and to what KubeChat needs of it."""

@@ -1,8 +1,8 @@
 """The `kubechat` command: a thin shell that finds the subcommand, and turns every failure into a sentence and an exit
 code.
 
-Exit codes: 0 answered, 1 `--fail-on` met, 2 bad input, 3 cluster unreachable, 4 internal. With `--json` only JSON goes
-to standard output, an error too. Subcommands are imported when they are called.
+Exit codes: 0 answered, 1 `--fail-on` met, 2 bad input, 3 cluster unreachable, 4 internal, 130 and 143 after Ctrl-C and
+SIGTERM. With `--json` only JSON goes to standard output, an error too. Subcommands are imported when they are called.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import click
 
-from assistant.errors import BadInput, InternalError, KubeChatError
+from assistant.errors import BadInput, InternalError, KubeChatError, TurnCancelled
 from ui.cli.output import print_error
 
 # name -> (module, function, one line of help)
@@ -66,14 +66,14 @@ def run(arguments: Sequence[str]) -> int:
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.Abort:
-        return _failed(BadInput("Cancelled."), as_json)
+    except click.Abort as stop:  # click's word for Ctrl-C, and for an input that ended at a prompt
+        return _stopped(stop.__cause__, as_json)
     except click.ClickException as error:
         return _failed(BadInput(error.format_message()), as_json)
     except KubeChatError as error:
         return _failed(error, as_json)
     except KeyboardInterrupt as stop:
-        return 143 if type(stop).__name__ == "Terminated" else 130
+        return _stopped(stop, as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left; no second trace at exit
         return 0
@@ -88,9 +88,16 @@ def _failed(error: KubeChatError, as_json: bool) -> int:
     return error.exit_code
 
 
-def _log_crash(error: Exception, number: str) -> None:
-    from assistant.telemetry import described, get_logger
+def _stopped(stop: BaseException | None, as_json: bool) -> int:
+    """128 and the signal's number, as shells count it."""
+    print_error(TurnCancelled("Stopped before it was done."), as_json)
+    return 143 if type(stop).__name__ == "Terminated" else 130
 
+
+def _log_crash(error: Exception, number: str) -> None:
+    from assistant.telemetry import configure_logging, described, get_logger
+
+    configure_logging("error")
     get_logger(__name__).error("command failed", number=number, error=described(error))
 
 

@@ -44,8 +44,7 @@ def route(question: tuple[str, ...], jsonl: bool, as_json: bool) -> int:
 
 
 def _route_lines(router: Router) -> None:
-    """One result per input line, in order; a line that cannot be used gets an error of its own, and the rest goes on.
-    """
+    """One result per input line, in order; a line that cannot be used gets an error of its own; the rest goes on."""
     batch: list[dict[str, Any]] = []
     for row in _rows():
         batch.append(row)

@@ -10,6 +10,8 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from assistant.telemetry import configure_logging
+
 ResultT = TypeVar("ResultT")
 
 
@@ -21,6 +23,8 @@ def run_async(coroutine: Coroutine[Any, Any, ResultT]) -> ResultT:
     """The coroutine's result. Raises KeyboardInterrupt after Ctrl-C and `Terminated` after SIGTERM, both once it is
     cleaned up.
     """
+    # before anything can be logged: unconfigured, structlog prints to standard output, with the values of variables
+    configure_logging("error")
     return asyncio.run(_guarded(coroutine))
 
 

@@ -63,7 +63,7 @@ class Screen:
         from rich.console import Console
         from rich.markdown import Markdown
 
-        Console().print(Markdown(block))
+        Console().print(Markdown(block, hyperlinks=False))  # an address is shown, never hidden behind words
         sys.stdout.write("\n")
         sys.stdout.flush()
 

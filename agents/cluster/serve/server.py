@@ -37,6 +37,7 @@ async def serve_snapshot(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
+            listener.listen(128)  # before the address is announced, so that whoever reads it may connect at once
         except OSError as error:
             raise BadInput(f"Port {port} is in use. Choose another with --port, or 0 for a free one.") from error
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"

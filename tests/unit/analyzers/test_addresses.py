@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.analyzers.address_book import addresses, meaning, parse
-from agents.analyzers.addresses import dangling_addresses, dns_policies, wrong_ports
+from agents.analyzers.addresses import dangling_addresses, dns_policies, needed_at_rest, wrong_ports
 from agents.evidence import Finding, Severity
 from tests.support.views import view_of
 
@@ -216,3 +216,25 @@ def test_host_network_pods_with_the_right_dns_policy_are_silent() -> None:
     extra = "hostNetwork: true\n      dnsPolicy: ClusterFirstWithHostNet"
     workload = app("[{name: DB_HOST, value: orders-db.data}]", extra=extra)
     assert list(dns_policies(view_of(CLUSTER, workload, logs=say("lookup orders-db.data: no such host")))) == []
+
+
+def database(replicas: int) -> str:
+    return f"""
+kind: StatefulSet
+apiVersion: apps/v1
+metadata: {{name: orders-db, namespace: data}}
+spec: {{replicas: {replicas}, template: {{metadata: {{labels: {{app: db}}}}}}}}
+"""
+
+
+def test_a_workload_scaled_to_zero_is_the_cause_when_somebody_misses_it() -> None:
+    env = "[{name: DB_HOST, value: orders-db.data}]"
+    line = "dial tcp 10.96.1.1:5432: connect: connection refused"
+    found = one(list(needed_at_rest(view_of(CLUSTER, database(0), app(env), logs=say(line)))))
+    assert (found.code, str(found.object)) == ("needed-workload-scaled-to-zero", "StatefulSet data/orders-db")
+    assert found.severity is Severity.ERROR
+    for view in (
+        view_of(CLUSTER, database(1), app(env), logs=say(line)),  # not switched off: its pods are another check's
+        view_of(CLUSTER, database(0), app(env, status="Ready"), logs=say("ready")),  # nobody misses it
+    ):
+        assert list(needed_at_rest(view)) == []

@@ -148,9 +148,14 @@ HOT = "[{type: Resource, resource: {name: cpu, current: {averageUtilization: 140
 
 def test_an_autoscaler_at_its_maximum_says_how_hot_it_is() -> None:
     (found,) = bounded(view_of(target(), hpa(LIMITED, current=HOT)))
-    assert (found.code, found.severity) == ("hpa-at-maximum", "warning")
+    assert (found.code, found.severity) == ("hpa-at-maximum", "error")
     assert "cpu at 140% of the request, target 70%" in found.message
     assert codes_of(bounded, view_of(target(), hpa(ACTIVE))) == []
+
+
+def test_a_maximum_that_is_a_little_short_is_a_warning() -> None:
+    (found,) = bounded(view_of(target(), hpa(LIMITED, current=HOT.replace("140", "85"))))
+    assert (found.code, found.severity) == ("hpa-at-maximum", "warning")
 
 
 def test_equal_bounds_are_an_info() -> None:

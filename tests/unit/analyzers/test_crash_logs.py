@@ -53,6 +53,7 @@ def told(line: str, status: str = "") -> list[Finding]:
         ("mkdir: can't create directory '/data/db': Permission denied", "volume-permission-denied"),
         ("chown: changing ownership of '/data/pg': Operation not permitted", "volume-permission-denied"),
         ("java.nio.file.AccessDeniedException: /data/lock", "volume-permission-denied"),
+        ("UnauthorizedAccessException: Access to the path '/data/x' is denied.", "volume-permission-denied"),
         ("open /var/cache/x: permission denied", "file-permission-denied"),
         ("OSError: [Errno 30] Read-only file system: '/tmp/x'", "read-only-file-system"),
         ("Error: EROFS: read-only file system, open '/app/log.txt'", "read-only-file-system"),

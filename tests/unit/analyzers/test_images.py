@@ -116,3 +116,23 @@ def test_image_names_are_split_as_the_runtimes_do() -> None:
     assert image_name("localhost:5000/a/b:2").tag == "2"
     assert image_name("localhost:5000/a/b:2").registry == "localhost:5000"
     assert image_name("team/web@sha256:abc").tag == "sha256:abc"
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ("registry.example/team/wbe:1.0", "image-not-found"),  # one slip away from what works
+        ("private.vault.example/other/web:1.0", "image-pull-unauthorized"),
+    ],
+)
+def test_a_denied_repository_is_a_slip_only_when_it_is_near_to_one_that_works(asked: str, code: str) -> None:
+    denied = "pull access denied, repository does not exist or may require authorization"
+    new = SIMPLE.replace("registry.example/team/web:1.0", asked)
+    view = view_of(
+        deployment(new),
+        replica_set(SIMPLE, name="web-0"),
+        replica_set(new, revision=2),
+        pod(SIMPLE, RUNNING, name="web-0-a", owner="web-0", ready=True),
+        pod(new, waiting("ErrImagePull", denied), phase="Pending"),
+    )
+    assert codes_of(image_pulls, view) == [code]

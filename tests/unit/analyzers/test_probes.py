@@ -110,3 +110,25 @@ def test_a_program_that_is_still_starting_is_given_its_time() -> None:
     slow = spec("startup", http(8090), ", periodSeconds: 60, failureThreshold: 60")
     told = event("Unhealthy", f"Startup probe failed: {REFUSED}", count=20)
     assert codes_of(failing_probes, view_of(*workload(slow, UNREADY), told)) == []
+
+
+def test_a_killed_container_whose_events_are_gone_still_shows_a_liveness_port_that_nobody_declares() -> None:
+    killed = crashed(137, lived=60)
+    (found,) = failing_probes(view_of(*workload(spec("liveness", http(9090)), killed)))
+    assert found.code == "probe-wrong-port"
+    assert "9090" in found.message
+    assert "8090" in found.message
+    for quiet in (
+        workload(spec("liveness", http(8090)), killed),  # the right port: something else kills it
+        workload(spec("liveness", http(9090)), crashed(1, lived=60)),  # it ends by itself
+        workload(spec("liveness", http(9090)), crashed(137, "OOMKilled", lived=60)),
+    ):
+        assert codes_of(failing_probes, view_of(*quiet)) == []
+
+
+def test_a_program_that_says_why_it_is_not_ready_is_quoted() -> None:
+    log = "up\nselection of the shard leader failed: no quorum\nup"
+    found = judge("readiness", http(8090), "HTTP probe failed with statuscode: 503", log=log)
+    assert any("no quorum" in e.excerpt for e in found.evidence if e.kind == "log")
+    found = judge("readiness", http(8090), "HTTP probe failed with statuscode: 503", log="up\nstill up")
+    assert not [e for e in found.evidence if e.kind == "log"]

@@ -53,7 +53,7 @@ def test_a_healthy_deployment_and_one_scaled_to_zero_are_nothing() -> None:
     assert codes_of(deployments, view_of(deployment(SIMPLE, "replicas: 0", replicas=0))) == []
 
 
-@pytest.mark.parametrize(("updated", "severity"), [(1, Severity.WARNING), (2, Severity.INFO)])
+@pytest.mark.parametrize(("updated", "severity"), [(1, Severity.ERROR), (2, Severity.INFO)])
 def test_a_pause_matters_when_it_holds_a_change_back(updated: int, severity: Severity) -> None:
     status = f"{{replicas: 2, readyReplicas: 2, updatedReplicas: {updated}}}"
     paused = deployment(SIMPLE, status, replicas=2, spec="paused: true")

@@ -172,3 +172,15 @@ def test_node_affinity_is_judged_as_the_scheduler_does(expression: str, matches:
 def test_tolerations_are_judged_as_the_scheduler_does(toleration: str, tolerated: bool) -> None:
     tainted = K8sObject(yaml.safe_load(node("n1", spec=TAINT)))
     assert (untolerated(yaml.safe_load(f"tolerations: [{toleration}]"), tainted) == []) is tolerated
+
+
+def test_a_taint_that_a_sick_node_carries_is_a_symptom_of_the_node() -> None:
+    sick = "taints: [{key: node.kubernetes.io/disk-pressure, effect: NoSchedule}]"
+    said = HEAD + "2 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }."
+    (found,) = pending("", said, node("n1", spec=sick), node("n2", spec=sick))
+    assert found.code == "pod-unschedulable"
+    assert {r.name for r in found.related if r.kind == "Node"} == {"n1", "n2"}
+    assert "node.kubernetes.io/disk-pressure:NoSchedule on 2 nodes" in found.message
+    meant = "taints: [{key: dedicated, value: ml, effect: NoSchedule}]"
+    (found,) = pending("", said.replace("node.kubernetes.io/disk-pressure", "dedicated"), node("n1", spec=meant))
+    assert found.code == "taint-not-tolerated"
