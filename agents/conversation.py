@@ -9,33 +9,26 @@ a turn is the text of its stream, collected.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import structlog
-
 from agents.events import Done, ErrorEvent, Event
-from agents.evidence import Answer, ClusterIdentity, Domain, Evidence, RouteTaken
-from agents.focus import focus_from_json, focus_to_json
-from agents.graph import run_turn
-from agents.record import Thread, Turn, TurnOutcome
+from agents.evidence import ClusterIdentity, Domain, Evidence
+from agents.focus import focus_from_json
+from agents.record import Thread, Turn
 from agents.scope import MAX_QUESTION
-from agents.state import Exchange, PartState, Services, TurnWork
+from agents.state import Exchange, Services, TurnWork
 from agents.stream import TurnStream
+from agents.turn import run_and_record
 from assistant.errors import (
     ClusterMismatch,
     InternalError,
-    KubeChatError,
     QuestionEmpty,
     QuestionTooLong,
-    TurnCancelled,
-    TurnTimedOut,
 )
-from assistant.types import LOCAL_PRINCIPAL, Mode, Principal, TurnContext
+from assistant.types import LOCAL_PRINCIPAL, Principal, TurnContext
 
-log = structlog.get_logger(__name__)
 TURN_SECONDS = 300.0
 REMEMBERED_TURNS = 4
 REMEMBERED_CHARACTERS = 3_000
@@ -99,7 +92,7 @@ class Conversation:
         turn = await self._services.record.start_turn(thread.id, question)
         stream = TurnStream(turn.id, self._services.record)
         work = self._work(ask, thread, identity, stream, (question, past))
-        task = asyncio.create_task(self._run(work), name=f"turn-{turn.id}")
+        task = asyncio.create_task(run_and_record(work, TURN_SECONDS), name=f"turn-{turn.id}")
         handle = TurnHandle(thread.id, turn.id, stream, task)
         self._running[turn.id] = handle
         task.add_done_callback(lambda _: self._running.pop(turn.id, None))
@@ -180,74 +173,6 @@ class Conversation:
             known_evidence=known_evidence,
         )
 
-    async def _run(self, work: TurnWork) -> None:
-        """One turn to its end. The outermost edge: whatever is raised becomes an event, and is recorded."""
-        error: KubeChatError | None = None
-        cancelled = False
-        parts: Sequence[PartState] = ()
-        try:
-            async with asyncio.timeout(TURN_SECONDS):
-                final = await run_turn(work)
-            parts = final.get("parts", [])
-        except asyncio.CancelledError:
-            cancelled, error = True, TurnCancelled("The question was cancelled; what was said so far is kept.")
-        except TimeoutError:
-            error = TurnTimedOut(f"The question took longer than {TURN_SECONDS:.0f} s and was stopped.")
-        except KubeChatError as failure:
-            error = failure
-        except Exception:
-            log.exception("turn failed", turn=work.stream.turn_id)
-            error = InternalError(f"Something broke in KubeChat; its log says what, under turn {work.stream.turn_id}.")
-        finishing = asyncio.create_task(self._finish(work, parts, error, cancelled))
-        while not finishing.done():  # whoever cancels now (again) comes too late: the end is recorded
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(finishing)
-
-    async def _finish(
-        self, work: TurnWork, parts: Sequence[PartState], error: KubeChatError | None, cancelled: bool
-    ) -> None:
-        """The last event and the record of the turn; the reader gets its last event even when the record fails."""
-        stream = work.stream
-        try:
-            await self._record_evidence(work)
-            answer = None if error is not None else self._answer(work, parts)
-            if answer is not None:
-                await stream.emit(Done, answer=answer)
-            elif error is not None:
-                await stream.emit(ErrorEvent, **error.as_json())
-            await stream.flush()
-            await self._services.record.finish_turn(stream.turn_id, _outcome(work, answer, error, cancelled))
-        except KubeChatError as failure:
-            log.warning("turn not recorded", turn=stream.turn_id, code=failure.code)
-            if not stream.ended:
-                await stream.emit(ErrorEvent, **failure.as_json())
-        finally:
-            await stream.close()
-
-    async def _record_evidence(self, work: TurnWork) -> None:
-        own = {e.id: e for e in work.all_evidence().values() if e.id not in work.known_evidence}
-        await self._services.record.save_evidence(work.stream.turn_id, list(own.values()))
-
-    def _answer(self, work: TurnWork, parts: Sequence[PartState]) -> Answer:
-        used_model = any(part["used_model"] for part in parts)
-        model = self._services.model
-        usage, cost = work.stream.usage()
-        return Answer(
-            thread_id=work.context.thread_id,
-            turn_id=work.stream.turn_id,
-            mode=Mode.MODEL if used_model else Mode.EVIDENCE_ONLY,
-            cluster=work.identity,
-            route=work.route or RouteTaken(domains=(), scores={}, reason=""),
-            text=work.stream.text.strip(),
-            diagnosis=work.diagnosis,
-            documents=work.documents,
-            unbacked=tuple(u for part in parts for u in part["unbacked"]),
-            model=model.name if model is not None and usage.calls else None,
-            text_went_to=model.destination if model is not None and usage.calls else None,
-            usage=usage,
-            cost=cost,
-        )
-
 
 def checked_question(question: str) -> str:
     """The question without surrounding space. Raises QuestionEmpty and QuestionTooLong."""
@@ -260,18 +185,3 @@ def checked_question(question: str) -> str:
             "Ask in a sentence or two, and name the pod whose log you would have pasted."
         )
     return stripped
-
-
-def _outcome(work: TurnWork, answer: Answer | None, error: KubeChatError | None, cancelled: bool) -> TurnOutcome:
-    usage, cost = work.stream.usage()
-    return TurnOutcome(
-        status="cancelled" if cancelled else "failed" if error is not None else "done",
-        answer=work.stream.text,
-        mode=answer.mode if answer is not None else None,
-        route=work.route,
-        model=answer.model if answer is not None else None,
-        usage=usage,
-        cost=cost,
-        error=error,
-        focus=focus_to_json(work.scope) if answer is not None and work.scope.needs_cluster else None,
-    )

@@ -81,7 +81,7 @@ def _checked(diagnosis: Diagnosis) -> str:
         parts.append(f"{risks} risk{'s' if risks != 1 else ''}")
     parts.append(f"{len(diagnosis.findings)} findings")
     if diagnosis.not_checked:
-        parts.append(f"{len(diagnosis.not_checked)} things not checked")
+        parts.append(f"{len(diagnosis.not_checked)} not checked")
     return ", ".join(parts)
 
 

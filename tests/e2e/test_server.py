@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-import socketio
+import socketio  # type: ignore[import-untyped]  # ships no annotations
 
 from tests.support.browser import ServedPage
 from tests.support.scripted_provider import ScriptedProvider, slow
@@ -127,6 +127,7 @@ def test_every_answer_carries_the_security_headers_and_the_page_loads_nothing_fo
         ("POST", "/project/action"),
         ("PUT", "/project/thread/share"),
         ("GET", "/project/share/x"),
+        ("POST", "/set-session-cookie"),
         ("POST", "/mcp"),
         ("DELETE", "/mcp"),
         ("PUT", "/feedback"),

@@ -75,6 +75,11 @@ metadata: {name: far, namespace: elsewhere}
 apiVersion: v1
 kind: Node
 metadata: {name: n1}
+---
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: budget, namespace: shop}
+spec: {hard: {pods: "2"}}
 """
 
 
@@ -233,3 +238,25 @@ def test_a_warning_that_explains_nothing_is_told_only_where_nothing_is_broken() 
     warning = _found(WEAK_CAUSE, "Deployment", "shop", "api")
     assert _roots(_diagnosis(warning)) == ["weak-cause api"]
     assert _roots(_diagnosis(warning, _found(CAUSE, "Deployment", "shop", "web"))) == ["broken-part web"]
+
+
+def test_who_merely_names_a_node_explains_nothing_on_it() -> None:
+    node = ObjectRef("v1", "Node", "", "n1")
+    stuck = _found(SURFACE, "Deployment", "shop", "web")
+    unplaced = _diagnosis(stuck, _found(CAUSE, "Deployment", "shop", "api", node))
+    assert set(_roots(unplaced)) == {"broken-part api", "rollout-stuck web"}
+    agent = _diagnosis(stuck, _found(CAUSE, "DaemonSet", "kube-system", "kube-proxy", node))
+    assert _explained(agent) == {"broken-part": {"rollout-stuck web"}}
+
+
+def test_a_quota_explains_those_it_holds_back_and_nobody_else_in_its_namespace() -> None:
+    api = ObjectRef("apps/v1", "Deployment", "shop", "api")
+    diagnosis = _diagnosis(
+        _found(SURFACE, "Deployment", "shop", "web"),
+        _found(SURFACE, "Deployment", "shop", "api"),
+        _found(CAUSE, "ResourceQuota", "shop", "budget", api),
+    )
+    assert _explained(diagnosis) == {"broken-part": {"rollout-stuck api"}, "rollout-stuck": set()}
+    quota = ObjectRef("v1", "ResourceQuota", "shop", "budget")
+    named = _diagnosis(_found(SURFACE, "Deployment", "shop", "web"), _found(CAUSE, "Deployment", "shop", "api", quota))
+    assert set(_roots(named)) == {"broken-part api", "rollout-stuck web"}

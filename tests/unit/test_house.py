@@ -22,7 +22,7 @@ MAX_PARAMETERS = 7
 # The outermost edges: nothing stands above them that could turn an error into a sentence for a person.
 BROAD_EXCEPT_ALLOWED = {
     "agents/analyzers/registry.py:run": "a check with a bug is reported as not checked; it must not cost the answer",
-    "agents/conversation.py:_run": "the edge of a turn: whatever breaks ends it in an error event and is recorded",
+    "agents/turn.py:run_and_record": "the edge of a turn: whatever breaks ends it in an error event and is recorded",
     "ui/cli/main.py:run": "the edge of a process: a sentence and an exit code instead of a stack trace",
 }
 

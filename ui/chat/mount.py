@@ -38,7 +38,6 @@ _ROUTES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("POST", r"/project/threads"),
         ("PUT", r"/project/thread"),
         ("DELETE", r"/project/thread"),
-        ("POST", r"/set-session-cookie"),
         ("GET", r"/ws/socket\.io/"),
         ("POST", r"/ws/socket\.io/"),
     )

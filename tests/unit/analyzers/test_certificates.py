@@ -61,20 +61,20 @@ spec: {tls: [{secretName: web-tls}]}
 
 
 @pytest.mark.parametrize(
-    ("ends", "begins", "code"),
+    ("ends", "begins", "code", "severity"),
     [
-        (EXPIRED, timedelta(days=-300), "certificate-expired"),
-        (SOON, timedelta(days=-300), "certificate-expiring"),
-        (FAR, timedelta(days=2), "certificate-not-yet-valid"),
+        (EXPIRED, timedelta(days=-300), "certificate-expired", "error"),
+        (SOON, timedelta(days=-300), "certificate-expiring", "warning"),
+        (FAR, timedelta(days=2), "certificate-not-yet-valid", "warning"),
     ],
 )
-def test_a_certificate_in_use_is_a_warning_and_an_unused_one_an_info(
-    ends: timedelta, begins: timedelta, code: str
+def test_a_certificate_in_use_matters_and_an_unused_one_is_an_info(
+    ends: timedelta, begins: timedelta, code: str, severity: str
 ) -> None:
     document = secret(ends, begins)
     (used,) = tls_secrets(view_of(document, USER))
     (unused,) = tls_secrets(view_of(document))
-    assert (used.code, used.severity) == (code, "warning")
+    assert (used.code, used.severity) == (code, severity)
     assert "Deployment shop/web" in used.message
     assert (unused.code, unused.severity) == (code, "info")
 

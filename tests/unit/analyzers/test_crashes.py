@@ -114,3 +114,12 @@ def test_a_back_off_counts_even_where_the_end_has_no_time() -> None:
       lastState: {terminated: {exitCode: 137, reason: OOMKilled}}
     """
     assert codes_of(oom_kills, view_of(*workload(LIMITED, status))) == ["oom-killed"]
+
+
+@pytest.mark.parametrize(("said", "severity"), [(PRESSURE, Severity.WARNING), (LOCAL, Severity.ERROR)])
+def test_two_evictions_that_were_made_up_for_are_a_fault_only_of_the_pods_own_making(
+    said: str, severity: Severity
+) -> None:
+    view = view_of(*workload(SIMPLE, ready=True), evicted(said), evicted(said, name="web-1-c"))
+    (found,) = evictions(view)
+    assert found.severity is severity

@@ -190,6 +190,17 @@ def test_ingress_controller_that_may_not_reach_what_it_publishes() -> None:
     assert "kubernetes.io/metadata.name=edge" in hit.message
 
 
+@pytest.mark.parametrize(
+    ("image", "count"), [("registry.k8s.io/ingress-nginx/controller:v1.13", 1), ("quay.example/edge/web:1", 0)]
+)
+def test_an_ingress_controller_is_known_by_its_image_too(image: str, count: int) -> None:
+    renamed = CONTROLLER.replace("app: ingress-nginx", "app: edge")
+    renamed = renamed.replace("{name: app,", f"{{name: app, image: '{image}',")
+    rules = "{podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {name: edge}}}]}]}"
+    view = view_of(NAMESPACES, SERVICE, INGRESS, renamed, pod("api-1", "api", True), policy(rules))
+    assert len(list(blocked_publishing(view))) == count
+
+
 def test_ingress_controller_that_is_let_in_is_silent() -> None:
     peer = "{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: edge}}}"
     rules = f"{{podSelector: {{}}, ingress: [{{from: [{peer}]}}]}}"

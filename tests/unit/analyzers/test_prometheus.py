@@ -72,10 +72,10 @@ spec: {{groups: [{{name: shop, rules: [{body}]}}]}}
 """
 
 
-def test_a_rule_that_no_prometheus_selects_is_a_warning() -> None:
+def test_a_rule_that_no_prometheus_selects_never_fires() -> None:
     spec = "{ruleSelector: {matchLabels: {role: alerts}}, ruleNamespaceSelector: {}}"
     found = list(unselected(view_of(server(spec), rule("{alert: A, expr: up == 0}"))))
-    assert [(f.code, f.severity) for f in found] == [("prometheus-rule-not-selected", "warning")]
+    assert [(f.code, f.severity) for f in found] == [("prometheus-rule-not-selected", "error")]
 
 
 @pytest.mark.parametrize(

@@ -145,3 +145,14 @@ def test_a_selector_that_misses_its_own_template() -> None:
 def test_a_pod_that_should_be_gone(minutes: float, codes: list[str]) -> None:
     meta = f"deletionTimestamp: '{ago(minutes=minutes)}'\nfinalizers: [x.example/hold]"
     assert codes_of(terminating_pods, view_of(pod(SIMPLE, RUNNING, metadata=meta))) == codes
+
+
+@pytest.mark.parametrize(
+    ("selector", "severity"), [("role: egde", Severity.ERROR), ("accelerator.example/gpu: 'true'", Severity.WARNING)]
+)
+def test_a_daemon_set_for_nodes_that_there_are_none_of_is_a_slip_where_nodes_have_the_label(
+    selector: str, severity: Severity
+) -> None:
+    nowhere = daemon_set("desiredNumberScheduled: 0, numberReady: 0", f"nodeSelector: {{{selector}}}")
+    (found,) = daemon_sets(view_of(nowhere, NODE))
+    assert (found.code, found.severity) == ("daemonset-not-on-nodes", severity)

@@ -142,7 +142,7 @@ def test_selector_that_also_takes_pods_of_another_workload() -> None:
     )
     spec = "{selector: {tier: front}, ports: [{port: 80, targetPort: 8080}]}"
     hit = only(found(target_ports, READY_POD, worker, service(spec)))
-    assert (hit.code, hit.severity) == ("service-selector-too-broad", Severity.WARNING)
+    assert (hit.code, hit.severity) == ("service-selector-too-broad", Severity.ERROR)
     assert "worker-1" in hit.message
 
 

@@ -108,3 +108,13 @@ def test_a_stale_event_does_not_colour_a_new_start() -> None:
     old = event("Failed", 'Error: exec: "x": executable file not found in $PATH', minutes=200)
     view = view_of(*workload(SIMPLE, waiting("CreateContainerError", "name is reserved")), old)
     assert codes_of(failed_starts, view) == ["container-create-failed"]
+
+
+def test_a_crash_that_the_post_start_hook_brings_is_told_by_its_event() -> None:
+    hooked = "containers: [{name: app, image: a/b:1, lifecycle: {postStart: {exec: {command: [/hooks/join]}}}}]"
+    failed = event("FailedPostStartHook", "PostStartHook failed")
+    (found,) = failed_starts(view_of(*workload(hooked, crashed(137)), failed))
+    assert found.code == "post-start-hook-failed"
+    assert any("/hooks/join" in e.excerpt for e in found.evidence)
+    assert codes_of(failed_starts, view_of(*workload(hooked, crashed(137)))) == []
+    assert codes_of(failed_starts, view_of(*workload(SIMPLE, crashed(137)), failed)) == []
