@@ -106,5 +106,5 @@ def _outcome(work: TurnWork, answer: Answer | None, error: KubeChatError | None,
         usage=usage,
         cost=cost,
         error=error,
-        focus=focus_to_json(work.scope) if answer is not None and work.scope.needs_cluster else None,
+        focus=focus_to_json(work.scope, work.diagnosis) if answer is not None and work.scope.needs_cluster else None,
     )

@@ -29,6 +29,18 @@ async def test_and_its_logs_keeps_the_context_and_shows_them_as_evidence(databas
     assert "cannot reach cider-db.orchard:5432" in told.answer.text
 
 
+async def test_after_a_question_about_the_whole_cluster_it_is_the_first_cause(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with running_app(database_url, tmp_path, snapshot=ORCHARD) as app:
+        first = await asked(app, "What is broken in this cluster?")
+        told = await asked(app, "and its logs?", thread_id=first.thread_id)
+
+    assert _scope(first) == "the whole cluster"
+    assert str(first.answer.diagnosis.root_causes[0].object) in _scope(told)
+    assert [e for e in told.of(EvidenceEvent) if e.evidence.kind == "log"]
+
+
 async def test_what_about_the_other_namespace_moves_to_the_same_name_there(database_url: str, tmp_path: Path) -> None:
     async with running_app(database_url, tmp_path, snapshot=ORCHARD) as app:
         first = await asked(app, "Why is press in namespace orchard down?")
