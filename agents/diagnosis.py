@@ -10,9 +10,8 @@ alarms. Everything is ordered and numbered deterministically: the same view give
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agents.analyzers.base import Code, Role
 from agents.cluster.objects import K8sObject, integer
@@ -29,26 +28,13 @@ from agents.evidence import (
     RootCause,
     Severity,
 )
+from agents.linking import SURFACE, Linked, link_all
 
 MAX_EVIDENCE = 8
 MAX_HEALTHY = 20
 MAX_RISKS = 8
 ASKED_DISTANCE = 4
-_RELATED_PENALTY = 0.5  # a cause that merely names an object is a little farther than one that stands on it
-
-# Symptoms of availability: any other fault on the same object says more than they do. The number says how far such a
-# symptom is from the cause: one of them is explained by a deeper one, never the other way round.
-_SURFACE: Mapping[str, int] = {
-    "ingress-backend-down": 4,
-    "service-without-ready-endpoints": 3,
-    "rollout-stuck": 2,
-    "replicas-missing": 2,
-    "pods-not-ready": 2,
-    "statefulset-blocked-by-ordinal": 2,
-    "daemonset-pods-missing": 2,
-    "crash-loop": 1,
-    "readiness-probe-failing": 1,
-}
+_SERVING = ("Deployment", "StatefulSet", "DaemonSet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +43,6 @@ class Attention:
 
     namespaces: frozenset[str] = frozenset()
     objects: tuple[ObjectRef, ...] = ()
-
-
-@dataclass(slots=True)
-class _Linked:
-    """A finding on its way to be a root cause, with what it explains: (symptom's place, how)."""
-
-    finding: Finding
-    role: Role
-    explains: list[tuple[int, str]] = field(default_factory=list)
-    explained: bool = False
-    in_focus: bool = True
 
 
 def diagnose(
@@ -84,8 +59,8 @@ def diagnose(
     """
     attention = attention or Attention(view.focus)
     merged = _merged(findings)
-    linked = [_Linked(f, codes[f.code].role) for f in merged]
-    _link(view, linked)
+    linked = [Linked(f, codes[f.code].role) for f in merged]
+    link_all(view, linked)
     roots = _roots(view, linked, attention)
     return _numbered(view, linked, roots, failed)
 
@@ -111,98 +86,7 @@ def _order(item: Finding) -> tuple[object, ...]:
     )
 
 
-def _link(view: ClusterView, linked: list[_Linked]) -> None:
-    """Attaches each symptom to the causes that explain it best."""
-    standing: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    naming: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for place, link in enumerate(linked):
-        if link.role is Role.RISK or link.finding.severity is Severity.INFO:
-            continue
-        standing[link.finding.object.key].append(place)
-        for ref in link.finding.related:
-            naming[ref.key].append(place)
-    for place, link in enumerate(linked):
-        if link.role is Role.SYMPTOM and link.finding.severity.rank >= Severity.WARNING.rank:
-            for cause, how in _best_causes(view, linked, place, standing, naming):
-                linked[cause].explains.append((place, how))
-                link.explained = True
-    _break_circles(linked)
-
-
-def _best_causes(
-    view: ClusterView,
-    linked: list[_Linked],
-    place: int,
-    standing: Mapping[tuple[str, str, str], list[int]],
-    naming: Mapping[tuple[str, str, str], list[int]],
-) -> list[tuple[int, str]]:
-    """(place of the cause, how) of the nearest causes of one symptom; several when they are equally near."""
-    symptom = linked[place].finding
-    reached = reach(view, symptom.object)
-    candidates: dict[int, tuple[float, str]] = {}
-
-    def offer(cause: int, distance: float, how: str) -> None:
-        if cause == place or not _may_explain(linked[cause], linked[place], distance):
-            return
-        if cause not in candidates or distance < candidates[cause][0]:
-            candidates[cause] = (distance, how)
-
-    for key, node in reached.items():
-        for cause in standing.get(key, ()):
-            offer(cause, node.distance, node.how or f"both show on {symptom.object}")
-        for cause in naming.get(key, ()) if node.distance <= 2 else ():
-            other = linked[cause].finding.object
-            how = f"{other} acts on {node.ref}" + (f"; {node.how}" if node.how else "")
-            offer(cause, node.distance + _RELATED_PENALTY, how)
-    for ref in symptom.related:
-        for cause in standing.get(ref.key, ()):
-            offer(cause, _RELATED_PENALTY, f"{symptom.object} needs {ref}")
-    causes = [c for c in candidates if linked[c].role is Role.CAUSE] or list(candidates)
-    if not causes:
-        return []
-    nearest = min(candidates[c][0] for c in causes)
-    return sorted((c, candidates[c][1]) for c in causes if candidates[c][0] <= nearest + _RELATED_PENALTY)
-
-
-def _may_explain(cause: _Linked, symptom: _Linked, distance: float) -> bool:
-    """A fault explains; a mere warning only what it stands on or names; a symptom only a more superficial one."""
-    if not cause.finding.severity.is_fault and distance > 1:
-        return False
-    if cause.role is Role.CAUSE:
-        return True
-    if symptom.finding.code not in _SURFACE:
-        return False
-    if cause.finding.code in _SURFACE:  # along a real dependency only: on one object two such symptoms say the same
-        return distance >= 1 and _SURFACE[cause.finding.code] <= _SURFACE[symptom.finding.code]
-    return True
-
-
-def _break_circles(linked: list[_Linked]) -> None:
-    """Symptoms that explain each other in a circle would all be explained and none be told: the deepest becomes a root.
-
-    A symptom is told when a chain of explanations leads to it from a finding that nothing explains.
-    """
-    told: set[int] = set()
-
-    def tell(start: int) -> None:
-        pending = [start]
-        while pending:
-            place = pending.pop()
-            if place not in told:
-                told.add(place)
-                pending.extend(symptom for symptom, _ in linked[place].explains)
-
-    for place, link in enumerate(linked):
-        if not link.explained:
-            tell(place)
-    circular = [place for place, link in enumerate(linked) if place not in told]
-    for place in sorted(circular, key=lambda p: (_SURFACE.get(linked[p].finding.code, 0), p)):
-        if place not in told:
-            linked[place].explained = False
-            tell(place)
-
-
-def _roots(view: ClusterView, linked: list[_Linked], attention: Attention) -> list[_Linked]:
+def _roots(view: ClusterView, linked: list[Linked], attention: Attention) -> list[Linked]:
     """The root causes in order: what was asked about first, then by severity and by how much they explain."""
     asked = _asked(view, attention)
     roots = [link for link in linked if _is_root(link)]
@@ -214,7 +98,7 @@ def _roots(view: ClusterView, linked: list[_Linked], attention: Attention) -> li
         link.in_focus = link in concerned
     elsewhere = [link for link in roots if not link.in_focus and _severity(linked, link).is_fault]
 
-    def order(link: _Linked) -> tuple[object, ...]:
+    def order(link: Linked) -> tuple[object, ...]:
         return _root_order(linked, link, asked)
 
     return sorted(concerned, key=order) + sorted(elsewhere, key=order)
@@ -230,8 +114,8 @@ def _asked(view: ClusterView, attention: Attention) -> set[tuple[str, str, str]]
 
 
 def _concerned(
-    linked: list[_Linked], links: list[_Linked], attention: Attention, asked: set[tuple[str, str, str]]
-) -> list[_Linked]:
+    linked: list[Linked], links: list[Linked], attention: Attention, asked: set[tuple[str, str, str]]
+) -> list[Linked]:
     """Those that have to do with the objects asked about; where there are none, those of the namespaces asked about."""
     if not attention.namespaces and not attention.objects:
         return list(links)
@@ -246,31 +130,31 @@ def _concerned(
     ]
 
 
-def _touched(linked: list[_Linked], link: _Linked) -> list[ObjectRef]:
+def _touched(linked: list[Linked], link: Linked) -> list[ObjectRef]:
     """The object of a finding, what it names as concerned, and where what it explains shows."""
     explained = [linked[place].finding.object for place, _ in link.explains]
     return [link.finding.object, *link.finding.related, *explained]
 
 
-def _is_root(link: _Linked) -> bool:
+def _is_root(link: Linked) -> bool:
     if link.role is Role.RISK or link.explained:
         return False
     return link.finding.severity.is_fault or bool(link.explains)
 
 
-def _is_warning(link: _Linked) -> bool:
+def _is_warning(link: Linked) -> bool:
     """What nothing has come of yet: a risk, or a cause that explains no symptom."""
     warned = link.finding.severity.rank >= Severity.WARNING.rank
     return warned and link.role is not Role.SYMPTOM and not link.explained
 
 
-def _severity(linked: list[_Linked], link: _Linked) -> Severity:
+def _severity(linked: list[Linked], link: Linked) -> Severity:
     """A root cause is as severe as the worst that it explains."""
     severities = [link.finding.severity, *(linked[place].finding.severity for place, _ in link.explains)]
     return max(severities, key=lambda s: s.rank)
 
 
-def _root_order(linked: list[_Linked], link: _Linked, asked: set[tuple[str, str, str]]) -> tuple[object, ...]:
+def _root_order(linked: list[Linked], link: Linked, asked: set[tuple[str, str, str]]) -> tuple[object, ...]:
     return (
         not ({ref.key for ref in _touched(linked, link)} & asked),
         -_severity(linked, link).rank,
@@ -280,9 +164,7 @@ def _root_order(linked: list[_Linked], link: _Linked, asked: set[tuple[str, str,
     )
 
 
-def _numbered(
-    view: ClusterView, linked: list[_Linked], roots: list[_Linked], failed: Sequence[NotChecked]
-) -> Diagnosis:
+def _numbered(view: ClusterView, linked: list[Linked], roots: list[Linked], failed: Sequence[NotChecked]) -> Diagnosis:
     """Gives ids in reading order: root causes and their evidence first."""
     numbers: dict[tuple[object, ...], str] = {}
 
@@ -319,7 +201,13 @@ def _numbered(
             )
         )
     findings = tuple(
-        link.finding.model_copy(update={"id": order[id(link)], "evidence": numbered(link.finding.evidence)})
+        link.finding.model_copy(
+            update={
+                "id": order[id(link)],
+                "evidence": numbered(link.finding.evidence),
+                "severity": _felt_severity(view, link),
+            }
+        )
         for link in _reading_order(linked, roots)
     )
     return Diagnosis(
@@ -330,7 +218,18 @@ def _numbered(
     )
 
 
-def _reading_order(linked: list[_Linked], roots: list[_Linked]) -> list[_Linked]:
+def _felt_severity(view: ClusterView, link: Linked) -> Severity:
+    """A workload that lost some pods to a fault elsewhere still does its work with the others: that is a warning."""
+    own = link.finding
+    if link.explained and own.code in SURFACE and own.severity.is_fault:
+        obj = view.resolve(own.object)
+        counts = _ready_counts(obj) if obj is not None and obj.kind in _SERVING else None
+        if counts is not None and counts[0] > 0:
+            return Severity.WARNING
+    return own.severity
+
+
+def _reading_order(linked: list[Linked], roots: list[Linked]) -> list[Linked]:
     first = {id(link): place for place, link in enumerate(roots)}
     return sorted(linked, key=lambda link: (first.get(id(link), len(roots)), _order(link.finding)))
 
@@ -339,7 +238,7 @@ def _healthy(view: ClusterView, findings: Sequence[Finding]) -> tuple[Healthy, .
     """Workloads in focus that have all the pods they want, and no fault."""
     faulty = {f.object.key for f in findings if f.severity.is_fault}
     healthy = []
-    for obj in view.of_kind("Deployment", "StatefulSet", "DaemonSet"):
+    for obj in view.of_kind(*_SERVING):
         counts = _ready_counts(obj)
         if counts is None or obj.ref.key in faulty or not view.in_focus(obj.ref):
             continue

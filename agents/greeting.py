@@ -4,6 +4,7 @@ wrong in it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from agents.examination import examine
 from agents.prose import prose
 
 STARTERS = 4
+_ORDINARY = re.compile(r"[A-Za-z0-9]+ [A-Za-z0-9.:_-]{1,253}")
 
 # Questions per domain, filled with the object that has to be changed; the first row that fits a cause is taken.
 _QUESTIONS: dict[Domain, str] = {
@@ -78,6 +80,9 @@ def starters(diagnosis: Diagnosis) -> tuple[Starter, ...]:
     chosen: list[Starter] = []
     for cause in diagnosis.root_causes:
         starter = _starter(cause)
+        # it is asked in the person's name: what somebody called a role must not speak in it
+        if not _ORDINARY.fullmatch(starter.label):
+            continue
         if len(chosen) < STARTERS and starter.question not in {s.question for s in chosen}:
             chosen.append(starter)
     for domain, question in _ALWAYS:

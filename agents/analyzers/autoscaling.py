@@ -58,7 +58,8 @@ METRICS_UNAVAILABLE = Code(
     "`kubectl top pods -n {ns}`\n`kubectl -n kube-system logs deploy/metrics-server --tail=50`\n" + _DESCRIBE, 0.88,
 )  # fmt: skip
 CUSTOM_METRIC_MISSING = Code(
-    "hpa-custom-metric-missing", _D, _E, _C, "An autoscaler waits for a custom or external metric that nobody serves",
+    "hpa-custom-metric-missing", _D, _E, Role.SYMPTOM,
+    "An autoscaler waits for a custom or external metric that nobody serves",
     "Ask the adapter for the metric by its name, and correct the name or the adapter's rules:\n"
     "`kubectl get --raw '/apis/{metric_api}/v1beta1' | head -c 2000`\n" + _DESCRIBE, 0.9,
 )  # fmt: skip

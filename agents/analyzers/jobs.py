@@ -57,6 +57,7 @@ _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _MACROS = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
 _REMEMBERED = timedelta(days=7)
 _HANGS_AFTER = timedelta(hours=1)
+_PATIENCE = timedelta(minutes=10)
 
 
 def failed_jobs(view: ClusterView) -> Iterator[Finding]:
@@ -154,6 +155,64 @@ def schedule_fault(schedule: str) -> str:
     return ""
 
 
+def widest_gap(schedule: str) -> timedelta | None:
+    """The longest time between two starts of a schedule that runs every day; None for one that does not, or that is
+    not understood. The same in any time zone."""
+    named = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *"}
+    fields = named.get(schedule, _ZONE.split(schedule)[-1].partition(" ")[2] if _ZONE.match(schedule) else schedule)
+    parts = fields.split()
+    if schedule_fault(schedule) or len(parts) != 5 or any(part not in ("*", "?") for part in parts[2:]):
+        return None
+    minutes, hours = _values(parts[0], 59), _values(parts[1], 23)
+    starts = sorted(60 * hour + minute for hour in hours for minute in minutes)
+    if not starts:
+        return None
+    return timedelta(minutes=max(b - a for a, b in zip(starts, [*starts[1:], starts[0] + 1440], strict=True)))
+
+
+def _values(field: str, highest: int) -> set[int]:
+    """The numbers that a field of a schedule stands for: `*/5`, `1-5`, `0,30`, `8-18/2`."""
+    found: set[int] = set()
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        first, dash, last = span.partition("-")
+        if (
+            not (span in ("*", "?") or first.isdigit())
+            or (dash and not last.isdigit())
+            or (step and not step.isdigit())
+        ):
+            return set()
+        low = 0 if span in ("*", "?") else int(first)
+        high = highest if span in ("*", "?") or (step and not dash) else int(last or first)
+        found.update(range(low, high + 1, max(1, int(step or 1))))
+    return found
+
+
+def _late_by_the_clock(view: ClusterView, cron: K8sObject) -> Iterator[Finding]:
+    """Starts that did not happen, seen from the schedule and the last start alone: events are kept for an hour."""
+    gap = widest_gap(text(cron.spec, "schedule"))
+    last = moment(cron.status, "lastScheduleTime")
+    age = view.age(last or cron.created)
+    if gap is None or age is None or age <= 2 * gap + _PATIENCE or view.age(cron.created) is None:
+        return
+    if text(cron.spec, "concurrencyPolicy") == "Forbid" and any(
+        integer(job.status, "active") for job in view.owned_by(cron, "Job")
+    ):
+        return
+    deadline = integer(cron.spec, "startingDeadlineSeconds")
+    note = f" startingDeadlineSeconds is {deadline}." if deadline is not None else ""
+    since = f"it last started at {last:%Y-%m-%d %H:%M} UTC" if last else "it has never started"
+    message = (
+        f'CronJob {cron.name} misses its starts: its schedule is "{text(cron.spec, "schedule")}" and {since}, '
+        f"{int(age.total_seconds() // 60)} minutes ago.{note}"
+    )
+    evidence = [seen_field(cron, "spec.schedule", text(cron.spec, "schedule"))]
+    evidence.append(seen_field(cron, "status.lastScheduleTime", text(cron.status, "lastScheduleTime") or "not set"))
+    if deadline is not None:
+        evidence.append(seen_field(cron, "spec.startingDeadlineSeconds", deadline))
+    yield finding(MISSED, cron, message, evidence, confidence=0.8)
+
+
 def _starts(view: ClusterView, cron: K8sObject) -> Iterator[Finding]:
     told = [e for e in view.events(cron.ref) if current(view, e) and e.reason in ("MissSchedule", "TooManyMissedTimes",
             "FailedNeedsStart", "FailedCreate", "JobAlreadyActive")]  # fmt: skip
@@ -166,6 +225,8 @@ def _starts(view: ClusterView, cron: K8sObject) -> Iterator[Finding]:
         if deadline is not None:
             evidence.append(seen_field(cron, "spec.startingDeadlineSeconds", deadline))
         yield finding(MISSED, cron, message, evidence)
+    else:
+        yield from _late_by_the_clock(view, cron)
 
 
 def _hanging(view: ClusterView, cron: K8sObject) -> Iterator[Finding]:
@@ -177,13 +238,15 @@ def _hanging(view: ClusterView, cron: K8sObject) -> Iterator[Finding]:
         if not integer(job.status, "active") or age is None or age < _HANGS_AFTER:
             continue
         blocked = [e for e in view.events(cron.ref) if e.reason == "JobAlreadyActive" and current(view, e)]
-        if not blocked:
+        gap = widest_gap(text(cron.spec, "schedule"))
+        if not blocked and (gap is None or age < 3 * gap):
             continue
         message = (
             f"Run {job.name} of CronJob {cron.name} is active for {int(age.total_seconds() // 60)} minutes, and "
             "concurrencyPolicy Forbid lets no further run start."
         )
-        evidence = [seen_field(cron, "spec.concurrencyPolicy", "Forbid"), seen_event(blocked[0]),
+        evidence = [seen_field(cron, "spec.concurrencyPolicy", "Forbid"), *map(seen_event, blocked[:1]),
+                    seen_field(cron, "spec.schedule", text(cron.spec, "schedule")),
                     seen_field(job, "status", mapping(job.raw, "status"))]  # fmt: skip
         yield finding(BLOCKED, cron, message, evidence, related=[job.ref], job=job.name)
 

@@ -26,7 +26,7 @@ from agents.analyzers.policy_model import (
     policies_for,
     show_rules,
 )
-from agents.cluster.objects import K8sObject, pod_spec, text
+from agents.cluster.objects import K8sObject, mappings, pod_spec, text
 from agents.cluster.view import ClusterView
 from agents.evidence import Finding, ObjectRef
 
@@ -107,11 +107,19 @@ def _controllers(view: ClusterView) -> tuple[K8sObject, ...]:
     found = [
         pod
         for pod in view.of_kind("Pod")
-        if pod.labels.get("app.kubernetes.io/name", pod.labels.get("app", "")) in _CONTROLLER_NAMES
+        if _is_controller(pod)
         and pod.labels.get("app.kubernetes.io/component", "controller") == "controller"
         and text(pod.status, "phase") == "Running"
     ]
     return () if any(pod_spec(p).get("hostNetwork") is True for p in found) else tuple(found[:5])
+
+
+def _is_controller(pod: K8sObject) -> bool:
+    """By its label, or by the repository of its image (`…/ingress-nginx/controller`, `traefik`)."""
+    if pod.labels.get("app.kubernetes.io/name", pod.labels.get("app", "")) in _CONTROLLER_NAMES:
+        return True
+    images = [text(c, "image").partition("@")[0].split("/") for c in mappings(pod_spec(pod), "containers")]
+    return any(part.partition(":")[0] in _CONTROLLER_NAMES for parts in images for part in parts)
 
 
 def blocked_outside(view: ClusterView) -> Iterator[Finding]:

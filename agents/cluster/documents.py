@@ -21,7 +21,12 @@ import yaml
 from agents.cluster.objects import text
 
 _MAX_NODES = 5_000_000
+_MAX_MERGED = 100_000  # keys of all mappings of a document that merge others
 _MAX_DEPTH = 200
+_TOO_DEEP = "it is nested too deeply, or holds itself"
+# Below these no document can be nested deeper than the parser in C can bear (some 20,000 levels).
+_HARMLESS_OPENINGS = 5_000
+_DEEP_INDENT = re.compile(rb"(?m)^ {1000}")
 _DOCUMENT_MARK = re.compile(rb"(?m)^---[ \t]*(?:#.*)?\r?$")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WIDE_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -36,6 +41,15 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+    _merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Resolves `<<`; merges of merges multiply as aliases do, but before `plain` can count them."""
+        merges = any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value)
+        super().flatten_mapping(node)
+        self._merged += len(node.value) if merges else 0
+        if self._merged > _MAX_MERGED:
+            raise _TooLarge("its merge keys multiply without end")
 
 
 def read_documents(content: bytes, *, is_json: bool, complain: Complain) -> Iterator[Mapping[str, Any]]:
@@ -63,6 +77,7 @@ def _yaml(content: bytes, complain: Complain) -> Iterator[Any]:
         part = content[start:end]
         try:
             if part.strip():
+                _check_depth(part)
                 yield plain(yaml.load(part, Loader=_Loader))  # noqa: S506 - a subclass of the safe loader
         except _TooLarge as error:
             complain(f"line {line}: {error}")
@@ -71,6 +86,21 @@ def _yaml(content: bytes, complain: Complain) -> Iterator[Any]:
             complain(f"line {line + (mark.line if mark is not None else 0)}: not valid YAML")
         line += content[start:after].count(b"\n")
         start = after
+
+
+def _check_depth(part: bytes) -> None:
+    """Raises _TooLarge for nesting at which the parser in C, which calls itself, would end the process."""
+    openings = sum(part.count(mark) for mark in (b"[", b"{", b"- ", b"-\t", b"? ", b"?\t"))
+    if openings < _HARMLESS_OPENINGS and not _DEEP_INDENT.search(part):
+        return
+    depth = 0
+    for event in yaml.parse(part, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise _TooLarge(_TOO_DEEP)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 class _TooLarge(Exception):
@@ -87,7 +117,7 @@ def plain(value: Any) -> Any:
         if budget < 0:
             raise _TooLarge("its aliases multiply without end")
         if depth > _MAX_DEPTH:
-            raise _TooLarge("it is nested too deeply, or holds itself")
+            raise _TooLarge(_TOO_DEEP)
         if isinstance(value, dict):
             return {_key(k): copy(v, depth + 1) for k, v in value.items()}
         if isinstance(value, list | tuple | set):

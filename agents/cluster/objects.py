@@ -83,9 +83,9 @@ def moment(value: Any, *path: str) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(_FRACTION.sub(r".\1", found))
-    except ValueError:
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter for the year 1 or 9999 in another time zone
         return None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def quantity(value: Any, *path: str) -> float | None:

@@ -90,7 +90,7 @@ def load_snapshot(folder: Path, hash_key: bytes | None = None) -> Snapshot:
 
 def _read_description(snapshot: Snapshot) -> None:
     path = snapshot.folder / SNAPSHOT_FILE
-    if not path.is_file():
+    if not path.is_file() or path.is_symlink():
         return
     try:
         described = orjson.loads(path.read_bytes())
@@ -100,7 +100,9 @@ def _read_description(snapshot: Snapshot) -> None:
     except OSError:
         snapshot.problems.append((SNAPSHOT_FILE, Missing("unreadable", "the file cannot be read")))
         return
-    snapshot.captured_at = moment(described, "captured_at")
+    captured_at = moment(described, "captured_at")
+    # a clock at the edge of what a date can be would overflow wherever an age is reckoned
+    snapshot.captured_at = captured_at if captured_at is not None and 1970 <= captured_at.year < 9000 else None
     cluster = described.get("cluster") if isinstance(described, Mapping) else None
     snapshot.cluster = {"name": cluster} if isinstance(cluster, str) else mapping(cluster)
     snapshot.namespaces = frozenset(strings(described, "namespaces"))

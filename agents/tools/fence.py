@@ -18,7 +18,8 @@ def fenced(item: Evidence, limit: int) -> str:
     excerpt = item.excerpt
     if len(excerpt) > limit:
         excerpt = f"{excerpt[:limit]} … ({len(excerpt) - limit} characters cut)"
-    return f'[{item.id}] {item.object}, {item.locator}\n<data mark="{item.id}">\n{_defused(excerpt)}\n</data>'
+    head = _defused(f"{item.object}, {item.locator}")  # roles and events may be called anything
+    return f'[{item.id}] {head}\n<data mark="{item.id}">\n{_defused(excerpt)}\n</data>'
 
 
 def quoted(text: str) -> str:

@@ -1,4 +1,5 @@
 """What controllers write once the pods stand: statuses, ReplicaSets, EndpointSlices, disruption budgets, quotas."""
+# ruff: noqa: E501  # messages of kubelet, scheduler and controllers stand as they are written, in one piece
 
 from __future__ import annotations
 

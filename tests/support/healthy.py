@@ -1,4 +1,5 @@
 """A healthy cluster for generated states: rich in what looks like trouble and is none."""
+# ruff: noqa: E501  # messages of kubelet, scheduler and controllers stand as they are written, in one piece
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Makes pods of a simulation unwell, in the words of kubelet and scheduler; and `settle`, what controllers then show."""
+# ruff: noqa: E501  # messages of kubelet, scheduler and controllers stand as they are written, in one piece
 
 from __future__ import annotations
 

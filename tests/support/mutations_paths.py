@@ -1,4 +1,7 @@
 """Rarer faults of paths between workloads, of nodes and of the control plane."""
+# ruff: noqa: E501  # messages of kubelet, scheduler and controllers stand as they are written, in one piece
+# A state reads as a table, one fact a line:
+# fmt: off
 
 from __future__ import annotations
 
@@ -157,6 +160,7 @@ def kubelet_runtime_down(s: Scene) -> Expected:
     for pod in s.sim.of("Pod"):
         if pod["spec"].get("nodeName") == name:
             set_condition(pod, "Ready", "False", lastTransitionTime=s.sim.ago(8), reason="NodeNotReady")
+    s.expected.innocent.clear()
     return s.cause(name, "runtime|PLEG", of=(f"Node//{name}",))
 
 

@@ -1,4 +1,7 @@
 """Faults of Services, policies, ingresses, names and dependencies: who cannot reach whom."""
+# ruff: noqa: E501  # messages of kubelet, scheduler and controllers stand as they are written, in one piece
+# A state reads as a table, one fact a line:
+# fmt: off
 
 from __future__ import annotations
 

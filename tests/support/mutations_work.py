@@ -1,4 +1,7 @@
 """Faults of batch, rollouts, autoscaling and disruption, and risks before a maintenance."""
+# ruff: noqa: E501  # messages of kubelet, scheduler and controllers stand as they are written, in one piece
+# A state reads as a table, one fact a line:
+# fmt: off
 
 from __future__ import annotations
 
@@ -71,9 +74,16 @@ def cron_job_stuck_run(s: Scene) -> Expected:
     for condition in pod["status"]["conditions"]:
         condition["status"] = "True"
         condition.pop("reason", None)
+    s.sim.events_kept = s.rng.random() < 0.5
     said = "Not starting job because prior execution is running and concurrency policy is Forbid"
     s.sim.event(cron, "JobAlreadyActive", said, count=40, first=390, last=3, by="cronjob-controller")
     return s.cause("Forbid", "ledger-close-29570000|still run|prior", of=(f"CronJob/{s.ns}/ledger-close", f"Job/{s.ns}/ledger-close-29570000"))
+
+
+def cron_job_late(s: Scene) -> Expected:
+    """No run is started any more; the deadline for a start is shorter than the controller's period."""
+    cron_job(s.sim, s.ns, "rate-refresh", schedule="*/20 * * * *", startingDeadlineSeconds=5, status={"lastScheduleTime": s.sim.ago(190), "lastSuccessfulTime": s.sim.ago(189)})
+    return s.cause("*/20 * * * *", "startingDeadlineSeconds|miss", of=(f"CronJob/{s.ns}/rate-refresh",))
 
 
 def rollout_paused(s: Scene) -> Expected:
@@ -207,7 +217,7 @@ def native_sidecar_blocks(s: Scene) -> Expected:
 
 
 MUTATIONS: tuple[Callable[[Scene], Expected], ...] = (
-    job_fails, job_deadline, cron_job_fails, job_image_missing, cron_job_stuck_run, rollout_paused,
+    job_fails, job_deadline, cron_job_fails, job_image_missing, cron_job_stuck_run, cron_job_late, rollout_paused,
     no_room_for_surge, ordinal_blocks, hpa_without_requests, hpa_target_missing, metrics_api_down, hpa_at_maximum,
     budget_blocks_drain, single_replica, stuck_terminating, native_sidecar_blocks,
 )  # fmt: skip

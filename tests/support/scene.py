@@ -1,4 +1,5 @@
 """The stage of a mutation: a healthy cluster with a workload that will fail and a neighbour that is innocent."""
+# messages of kubelet, scheduler and controllers stand as they are written, in one piece
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 from tests.support.healthy import APPS, NEIGHBOURS, healthy
 from tests.support.judging import Cause, Expected
-from tests.support.simulation import DAY, Patch, Raw, Workload
+from tests.support.simulation import DAY, Patch, Raw, Simulation, Workload
 
 CONTROLLERS = ("Deployment", "StatefulSet", "DaemonSet")
 
@@ -16,12 +17,18 @@ CONTROLLERS = ("Deployment", "StatefulSet", "DaemonSet")
 class Scene:
     """What a mutation works on. The seed decides kinds, names, ages, whether old pods are still well, and events."""
 
-    def __init__(self, seed: int, *, salt: str = "") -> None:
-        self.sim, self.ns = healthy(seed)
+    def __init__(self, seed: int, *, salt: str = "", beside: Scene | None = None) -> None:
+        """`beside`: a scene whose cluster and namespace this one shares, with other names, for a second fault."""
+        cluster, namespace = (beside.sim, beside.ns) if beside is not None else healthy(seed)
+        self.sim: Simulation = cluster
+        self.ns: str = namespace
         self.seed = seed
         self.rng = random.Random(f"{seed}{salt}")
-        self.app = self.rng.choice(APPS)
-        self.neighbour = self.sim.workload("Deployment", self.ns, self.rng.choice(NEIGHBOURS))
+        taken = {w.name for w in self.sim.workloads}
+        self.app = self.rng.choice([a for a in APPS if a not in taken])
+        self.neighbour = self.sim.workload(
+            "Deployment", self.ns, self.rng.choice([n for n in NEIGHBOURS if n not in taken])
+        )
         self.expected = Expected(innocent=[self.ref(self.neighbour), "Deployment/kube-system/coredns"])
         self._work: Workload | None = None
 
@@ -41,7 +48,9 @@ class Scene:
         self._work = self.sim.workload(kind, self.ns, self.app, replicas=replicas, **more)
         return self._work
 
-    def release(self, patch: Patch, *, kinds: Sequence[str] = CONTROLLERS, events: bool = False, **more: Any) -> list[Raw]:
+    def release(
+        self, patch: Patch, *, kinds: Sequence[str] = CONTROLLERS, events: bool = False, **more: Any
+    ) -> list[Raw]:
         """Rolls out a change that does not come up; the pods that carry it. `events`: they alone tell what it is."""
         work = self._work or self.workload(kinds, **more)
         late = not events and self.rng.random() < 0.35
@@ -70,7 +79,9 @@ class Scene:
         for index, line in enumerate(lines):
             when = self.sim.ago(2.2 - index * 0.01)
             level = "error" if index == len(lines) - 1 else "info"
-            out.append((f"{when} {level.upper()} {line}", f'{{"ts":"{when}","level":"{level}","msg":"{line}"}}', line)[style])
+            out.append(
+                (f"{when} {level.upper()} {line}", f'{{"ts":"{when}","level":"{level}","msg":"{line}"}}', line)[style]
+            )
         return "\n".join(out)
 
     def age(self) -> float:

@@ -260,3 +260,11 @@ def test_a_quota_explains_those_it_holds_back_and_nobody_else_in_its_namespace()
     quota = ObjectRef("v1", "ResourceQuota", "shop", "budget")
     named = _diagnosis(_found(SURFACE, "Deployment", "shop", "web"), _found(CAUSE, "Deployment", "shop", "api", quota))
     assert set(_roots(named)) == {"broken-part api", "rollout-stuck web"}
+
+
+def test_a_workload_that_lost_some_pods_to_a_fault_elsewhere_is_warned_of_only() -> None:
+    api = ObjectRef("apps/v1", "Deployment", "shop", "api")  # 2 of 2 ready in the cluster of these tests
+    cause, symptom = _found(CAUSE, "Node", "", "n1", api), _found(SURFACE, "Deployment", "shop", "api")
+    severities = {f.code: f.severity for f in _diagnosis(cause, symptom).findings}
+    assert severities == {"broken-part": Severity.ERROR, "rollout-stuck": Severity.WARNING}
+    assert _diagnosis(symptom).findings[0].severity is Severity.ERROR  # nothing else explains it: this is the news

@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.evidence import Answer, ClusterIdentity, Diagnosis, public_json
 from assistant.errors import KubeChatError
+from ui.cli.terminal import printable
 
 
 def print_json(value: Any) -> None:
@@ -21,7 +22,7 @@ def print_error(error: KubeChatError, as_json: bool) -> None:
     if as_json:
         print_json({"error": error.as_json()})
     else:
-        sys.stderr.write(f"kubechat: {error.message} [{error.code}]\n")
+        sys.stderr.write(f"kubechat: {printable(error.message)} [{error.code}]\n")  # it may name what a file names
 
 
 def cluster_json(identity: ClusterIdentity) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from assistant.settings import Settings
 from ui.cli.options import json_option, load_settings
 from ui.cli.output import print_json
 from ui.cli.running import run_async
+from ui.cli.terminal import printable
 from ui.container import open_source
 
 
@@ -61,7 +62,11 @@ async def _capture(
         return
     click.echo(f"{sum(report.objects.values())} objects and {report.logs} logs are in {report.folder}")
     for row in not_read:
-        click.echo(f"  not read: {row['what']}: {row['reason']} {row['detail']}".rstrip())
+        click.echo(printable(f"  not read: {row['what']}: {row['reason']} {row['detail']}".rstrip()))
+
+
+def _announce(line: str) -> None:
+    click.echo(printable(line))
 
 
 @snapshot.command()
@@ -73,7 +78,7 @@ def serve(folder: Path, port: int, kubeconfig: Path | None) -> int:
     from agents.cluster.serve.server import serve_snapshot
 
     try:
-        run_async(serve_snapshot(folder, port=port, kubeconfig=kubeconfig, announce=click.echo))
+        run_async(serve_snapshot(folder, port=port, kubeconfig=kubeconfig, announce=_announce))
     except KeyboardInterrupt:
         return 0
     return 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from agents.analyzers.jobs import cron_jobs, failed_jobs, schedule_fault, suspended_jobs
+from agents.analyzers.jobs import cron_jobs, failed_jobs, schedule_fault, suspended_jobs, widest_gap
 from agents.evidence import Severity
 from tests.support.views import codes_of, view_of
 from tests.unit.analyzers.workloads import SIMPLE, ago, event, pod
@@ -117,4 +119,42 @@ def test_a_run_that_does_not_end_blocks_the_next() -> None:
     )
     forbid = cron('schedule: "0 * * * *", concurrencyPolicy: Forbid')
     assert codes_of(cron_jobs, view_of(forbid, running, told)) == ["cronjob-blocked-by-running-job"]
-    assert codes_of(cron_jobs, view_of(forbid, running)) == []
+    assert codes_of(cron_jobs, view_of(forbid, running)) == [
+        "cronjob-blocked-by-running-job"
+    ]  # five starts by the clock
+    daily = cron('schedule: "0 3 * * *", concurrencyPolicy: Forbid')
+    assert codes_of(cron_jobs, view_of(daily, running)) == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "minutes"),
+    [
+        ("*/15 * * * *", 15),
+        ("0 * * * *", 60),
+        ("0,10 8-18 * * *", 830),
+        ("30 4 * * *", 1440),
+        ("CRON_TZ=Europe/Berlin 5/20 * * * *", 20),
+        ("@hourly", 60),
+        ("0 3 * * 1-5", None),
+        ("0 3 1 * *", None),
+        ("@every 90m", None),
+        ("0 25 * * *", None),
+    ],
+)
+def test_the_widest_gap_of_a_schedule(schedule: str, minutes: int | None) -> None:
+    assert widest_gap(schedule) == (None if minutes is None else timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize(("minutes", "codes"), [(70, ["cronjob-missed-start"]), (35, [])])
+def test_starts_that_did_not_happen_are_seen_by_the_clock(minutes: float, codes: list[str]) -> None:
+    late = f"""
+    apiVersion: batch/v1
+    kind: CronJob
+    metadata: {{name: sync, namespace: shop, creationTimestamp: "{ago(hours=90)}"}}
+    spec: {{schedule: "*/15 * * * *", startingDeadlineSeconds: 5}}
+    status: {{lastScheduleTime: "{ago(minutes=minutes)}"}}
+    """
+    assert codes_of(cron_jobs, view_of(late)) == codes
+    assert codes_of(cron_jobs, view_of(late.replace("startingDeadlineSeconds: 5", "suspend: true"))) == [
+        "cronjob-suspended"
+    ]
