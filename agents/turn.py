@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 async def run_and_record(work: TurnWork, seconds: float) -> None:
-    """One turn to its end, at most `seconds` long. The outermost edge: whatever is raised becomes an event, recorded."""
+    """One turn to its end, at most `seconds` long. The outermost edge: whatever is raised becomes a recorded event."""
     error: KubeChatError | None = None
     cancelled = False
     parts: Sequence[PartState] = ()
