@@ -56,3 +56,19 @@ def _outside_code(text: str, change: Callable[[str], str]) -> str:
         parts += (change(text[at : span.start()]), span[0])
         at = span.end()
     return "".join((*parts, change(text[at:])))
+
+
+def head(text: str, limit: int) -> str:
+    """At most `limit` characters from the beginning, cut between words: half a token would slip through the mask."""
+    if len(text) <= limit:
+        return text
+    end = max(text.rfind(" ", 0, limit), text.rfind("\n", 0, limit))
+    return text[: end if end > 0 else 0]
+
+
+def tail(text: str, limit: int) -> str:
+    """At most `limit` characters from the end, cut between words."""
+    if len(text) <= limit:
+        return text
+    starts = [at for at in (text.find(" ", len(text) - limit), text.find("\n", len(text) - limit)) if at >= 0]
+    return text[min(starts) + 1 :] if starts else ""

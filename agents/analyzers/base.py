@@ -20,7 +20,7 @@ from agents.analyzers.remedies import fill
 from agents.cluster.objects import K8sObject
 from agents.cluster.view import ClusterView, EventRecord
 from agents.evidence import Domain, Evidence, Finding, ObjectRef, Severity
-from agents.prose import one_line
+from agents.prose import head, one_line
 
 EXCERPT_LIMIT = 600
 MESSAGE_LIMIT = 4_000
@@ -96,9 +96,10 @@ def finding(
 
 def clip(text: str) -> str:
     """Text cut to what an excerpt may hold; what was cut is said."""
-    return (
-        text if len(text) <= EXCERPT_LIMIT else f"{text[:EXCERPT_LIMIT]} … ({len(text) - EXCERPT_LIMIT} characters cut)"
-    )
+    if len(text) <= EXCERPT_LIMIT:
+        return text
+    kept = head(text, EXCERPT_LIMIT)
+    return f"{kept} … ({len(text) - len(kept)} characters cut)"
 
 
 def seen_field(obj: K8sObject, path: str, value: object, *, observed_at: datetime | None = None) -> Evidence:

@@ -17,6 +17,7 @@ from agents.cluster.objects import K8sObject, container_statuses, containers, ma
 from agents.cluster.reader import ClusterReader, LogRequest
 from agents.cluster.view import ClusterView, EventRecord
 from agents.evidence import Evidence, ObjectRef
+from agents.prose import head, tail
 from agents.scope import Intent, Scope
 
 MAX_EXCERPT = 4_000
@@ -30,8 +31,8 @@ def cut(value: str, limit: int = MAX_EXCERPT) -> str:
     """Text cut in its middle to `limit` characters; what was cut is said."""
     if len(value) <= limit:
         return value
-    head, tail = limit * 2 // 3, limit // 3
-    return f"{value[:head]}\n… ({len(value) - head - tail} characters cut) …\n{value[-tail:]}"
+    first, last = head(value, limit * 2 // 3), tail(value, limit // 3)
+    return f"{first}\n… ({len(value) - len(first) - len(last)} characters cut) …\n{last}"
 
 
 def matching_lines(lines: Sequence[str], contains: str = "", limit: int = SHOWN_LINES) -> str:

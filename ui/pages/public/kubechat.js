@@ -52,7 +52,9 @@
 
   /* [E3] and [E3, E5] become links that the turn opens; a mark without evidence stays as it is. */
   function linked(text, evidence) {
-    return text.replace(/\[(E\d+(?:\s*,\s*E\d+)*)\]/g, function (whole, list) {
+    // code comes first: what stands in it is an excerpt, and no mark of ours
+    return text.replace(/(`+|~~~+)[\s\S]*?\1|\[(E\d+(?:\s*,\s*E\d+)*)\]/g, function (whole, fence, list) {
+      if (fence) return whole;
       var ids = list.split(/\s*,\s*/);
       var known = ids.every(function (id) {
         return evidence[id];
