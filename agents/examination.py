@@ -6,7 +6,7 @@ Promise: text that leaves here in findings and evidence is masked; the view itse
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,7 +15,7 @@ from agents.cluster.similar import nearest
 from agents.cluster.source import ViewSource
 from agents.cluster.view import ClusterView
 from agents.diagnosis import Attention, diagnose
-from agents.evidence import Diagnosis, Evidence, Finding, RootCause
+from agents.evidence import ClusterIdentity, Diagnosis, Evidence, Finding, RootCause
 from assistant.errors import NamespaceNotFound
 
 Mask = Callable[[str], str]
@@ -53,11 +53,16 @@ def analyse(view: ClusterView, attention: Attention, mask: Mask) -> Diagnosis:
 
 def require_namespaces(view: ClusterView, namespaces: frozenset[str]) -> None:
     """Raises NamespaceNotFound, with similar names, when a namespace asked for is known not to exist."""
-    for name in sorted(namespaces):
-        if name not in view.namespaces and view.listed("Namespace"):
-            similar = nearest(name, view.namespaces)
-            hint = f" Similar: {', '.join(similar)}." if similar else f" There are: {', '.join(view.namespaces[:12])}."
-            raise NamespaceNotFound(f"There is no namespace {name} in {view.identity.label}.{hint}")
+    if view.listed("Namespace"):
+        require_existing(namespaces, view.namespaces, view.identity)
+
+
+def require_existing(wanted: Iterable[str], existing: Sequence[str], identity: ClusterIdentity) -> None:
+    """Raises NamespaceNotFound for the first wanted namespace that is not among the existing ones."""
+    for name in sorted(set(wanted) - set(existing)):
+        similar = nearest(name, existing)
+        hint = f" Similar: {', '.join(similar)}." if similar else f" There are: {', '.join(existing[:12])}."
+        raise NamespaceNotFound(f"There is no namespace {name} in {identity.label}.{hint}")
 
 
 def masked(diagnosis: Diagnosis, mask: Mask) -> Diagnosis:

@@ -52,11 +52,8 @@ def part_blocks(
     yield from _part(diagnosis, causes, findings, scope, domain, len(domains) > 1)
 
 
-def closing(
-    diagnosis: Diagnosis, details: Sequence[Evidence] = (), documents: Sequence[Evidence] = ()
-) -> Iterator[str]:
-    """What is said after everybody has spoken, without a model: what was asked to see, runbooks, health, gaps."""
-    yield from _details(details)
+def closing(diagnosis: Diagnosis, documents: Sequence[Evidence] = ()) -> Iterator[str]:
+    """What is said after everybody has spoken, without a model: runbooks, health, gaps."""
     yield from _documents(documents)
     yield from _healthy(diagnosis)
     yield from _not_checked(diagnosis.not_checked)
@@ -208,8 +205,9 @@ def _marks(evidence: Sequence[Evidence]) -> str:
     return " ".join(f"[{e.id}]" for e in evidence[:4] if e.id)
 
 
-def _details(details: Sequence[Evidence]) -> Iterator[str]:
-    for item in details:
+def details(items: Sequence[Evidence]) -> Iterator[str]:
+    """What the question asked to see by name: log lines, events, a summary."""
+    for item in items:
         fence = "`" * max(3, max((len(r) for r in _backtick_runs(item.excerpt)), default=0) + 1)
         yield f"**{prose(f'{item.object}, {item.locator}')}** [{item.id}]\n\n{fence}text\n{item.excerpt}\n{fence}\n\n"
 

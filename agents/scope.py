@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agents.cluster.objects import K8sObject
-from agents.cluster.similar import nearest
+from agents.cluster.similar import is_slip, nearest
 from agents.evidence import ObjectRef
 
 MAX_OBJECTS = 20
@@ -131,6 +131,7 @@ _CONCEPT = re.compile(
     r"what(?:'s| is| are)\s+(?:an?|the (?:difference|purpose|meaning|role|point))\b|what does .* (?:mean|stand for)"
     r"|how (?:do|can|should|would) (?:i|you|we|one)\b|how does\b|how to\b|explain\b|define\b|tell me about\b"
     r"|(?:what|which) is the difference|difference between|when should (?:i|we|you)|should (?:i|we) use"
+    r"|(?:hi|hello|hey|thanks|thank you|good (?:morning|evening))\b|who are you|what can you do|help\W*$"
     r"|why (?:would|should) (?:i|we|one)|describe how|can (?:i|you) use|is it possible|what are (?!the pods|our|my))"
 )
 _HERE = re.compile(r"\b(?:my|our|this|these|here|current(?:ly)?|now|running|cluster has|in the cluster|today)\b")
@@ -146,6 +147,7 @@ _INTENTS: Mapping[Intent, re.Pattern[str]] = {
 }
 # Words that happen to be names of namespaces or workloads; they count only where the question says that they are one.
 _COMMON_WORDS = """
+other others same another each every both whole entire first second next last
 a an and any are as at be but by can could did do does for from get go has have how i if in into is it its me my no
 not of on or our please should show so some tell than that the their them then there these they this to up us use
 was we well were what when where which who why will with would you your all also after before again anything
@@ -300,7 +302,9 @@ def _unknown(mentions: Mentions, names: _Names, found: Sequence[ObjectRef]) -> l
         if name not in names.namespaces and name not in _COMMON:
             unknown.append(Unknown("Namespace", name, tuple(nearest(name, names.namespaces))))
     for kind, name in mentions.kinds_and_names:
-        plausible = "-" in name or (name not in _COMMON and any(c.isdigit() for c in name))
+        near = nearest(name, names.by_kind[kind], limit=1)
+        slip = name not in _COMMON and any(is_slip(name, other) for other in near)
+        plausible = slip or "-" in name or (name not in _COMMON and any(c.isdigit() for c in name))
         if plausible and name not in known and name not in names.by_name and name not in names.namespaces:
             similar = nearest(name, names.by_kind[kind]) or nearest(name, names.by_name)
             if not any(n.startswith(f"{name}-") for n in names.by_name):
@@ -320,4 +324,4 @@ def _carried_over(mentions: Mentions, names: _Names, previous: Scope) -> tuple[l
     ]
     if elsewhere:
         return elsewhere, {ref.namespace for ref in elsewhere}, True
-    return [], {n for n in names.namespaces if n not in previous.namespaces and not n.startswith("kube-")}, True
+    return [], {n for n in names.namespaces if n not in previous.namespaces and not n.startswith("kube-")}, False

@@ -17,7 +17,7 @@ from agents.diagnosis import Attention
 from agents.events import DiagnosisEvent, EvidenceEvent, FindingEvent, Handoff, Notice, Route, Step, Token
 from agents.evidence import Diagnosis, Domain, Evidence, Finding, ObjectRef, RootCause, RouteTaken
 from agents.examination import analyse_aside, require_namespaces
-from agents.report import closing, heading, opening, shares
+from agents.report import closing, details, heading, opening, shares
 from agents.scope import MAX_QUESTION, needs_no_cluster, read_question, resolve
 from agents.specialists.loop import Consultation, consult
 from agents.specialists.rows import SPECIALISTS
@@ -181,15 +181,18 @@ async def open_answer(work: TurnWork) -> None:
         code = "namespace-not-found" if unknown.kind == "Namespace" else "object-not-found"
         await work.stream.emit(Notice, code=code, message=str(unknown))
     if work.services.model is None:
+        for text in details(work.details):  # what was asked to see by name comes before what else is known
+            await work.stream.emit(Token, text=text)
         message = "No model is configured: this answer is rendered from the evidence alone."
         await work.stream.emit(Notice, code="evidence-only", message=message)
 
 
 async def close_answer(work: TurnWork, parts: Sequence[PartState]) -> None:
-    """What comes after: without a model what was asked to see, and always what could not be checked."""
+    """What comes after a report: runbook passages, what is healthy, what could not be checked."""
     if any(part["used_model"] for part in parts):
         return
-    for text in closing(work.diagnosis, work.details, work.documents):
+    asked = details(work.details) if work.services.model is not None else ()  # the model that should have, failed
+    for text in (*asked, *closing(work.diagnosis, work.documents)):
         await work.stream.emit(Token, text=text)
 
 

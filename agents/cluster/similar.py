@@ -12,3 +12,10 @@ def nearest(name: str, candidates: Iterable[str], limit: int = 3) -> list[str]:
     close = difflib.get_close_matches(name, pool, n=limit, cutoff=0.6)
     contained = [c for c in pool if len(name) >= 3 and (name in c or c in name) and c not in close]
     return (close + contained)[:limit]
+
+
+def is_slip(name: str, other: str) -> bool:
+    """Whether one name is so nearly the other that it was meant and mistyped: a letter or two in a name of five or
+    more.
+    """
+    return len(name) >= 5 and name != other and difflib.SequenceMatcher(None, name, other).ratio() >= 0.8

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from agents.record import Record
 from assistant.storage.opening import open_database
 from tests.conftest import is_foreign, short_temporary_folder
-from tests.support.scripted_provider import ScriptedProvider, text
+from tests.support.scripted_provider import ScriptedProvider, http_error, text
 from tests.support.snapshots import ServedApp, served, write_files, write_kubeconfig
 from ui.container import DEMO_SNAPSHOT
 
@@ -198,6 +198,18 @@ def test_a_model_is_used_only_when_it_is_named(folder: Path) -> None:
     assert json.loads(unnamed.stdout)["mode"] == "evidence-only"
     assert json.loads(named.stdout)["mode"] == "model"
     assert json.loads(named.stdout)["text_went_to"] == provider.host
+
+
+def test_a_model_that_fails_is_said_in_json_and_in_text(folder: Path) -> None:
+    with ScriptedProvider([http_error(401)]) as provider:
+        env = {"KUBECHAT_MODEL": "openai/m", "KUBECHAT_MODEL_URL": provider.url}
+        asked = ("ask", "Why is checkout in namespace shop down?", "--snapshot", DEMO)
+        told = json.loads(run(folder, *asked, "--json", env=env).stdout)
+        plain = run(folder, *asked, env=env)
+    assert told["mode"] == "evidence-only"
+    assert [n["code"] for n in told["notices"]] == ["model-credentials-rejected"]
+    assert "[model-credentials-rejected]" in plain.stdout
+    assert "Go on with --thread" in plain.stdout
 
 
 # ── bad input ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -28,7 +28,7 @@ from agents.evidence import (
 )
 from agents.greeting import starters
 from agents.prose import one_line
-from agents.report import closing, opening, part_blocks
+from agents.report import closing, details, opening, part_blocks
 from agents.scope import Scope, Unknown
 from agents.tools.fence import fenced
 from assistant.guardrails.credentials import CREDENTIAL_RULES
@@ -135,7 +135,8 @@ def _report(hostile: str) -> str:
         healthy=(Healthy(object=ref, detail=hostile),),
         not_checked=(NotChecked(what=hostile, reason="failed", detail=hostile),),
     )
-    blocks = [*part_blocks(diagnosis, Scope(), Domain.SECURITY, [Domain.SECURITY]), *closing(diagnosis, [evidence])]
+    part = part_blocks(diagnosis, Scope(), Domain.SECURITY, [Domain.SECURITY])
+    blocks = [*part, *details([evidence]), *closing(diagnosis)]
     return "".join((*opening(Scope(unknown=(Unknown("Pod", "a", (hostile,)),))), *blocks))
 
 

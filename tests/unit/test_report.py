@@ -15,7 +15,7 @@ from agents.evidence import (
     RootCause,
     Severity,
 )
-from agents.report import closing, heading, opening, part_blocks, shares
+from agents.report import closing, details, heading, opening, part_blocks, shares
 from agents.scope import Scope, Unknown
 from tests.support.turns import turn_over
 from ui.container import DEMO_SNAPSHOT
@@ -131,7 +131,7 @@ def test_long_lists_are_cut_and_the_rest_is_counted() -> None:
 
 def test_text_from_the_cluster_cannot_break_out_of_its_code() -> None:
     log = Evidence(id="E9", kind="log", object=WEB, locator="log", excerpt="a ``` b\n```\n# Heading\n[x](http://evil)")
-    end = "".join(closing(Diagnosis(), [log]))
+    end = "".join(details([log]))
     fence = re.search(r"^(`{4,})text\n", end, re.MULTILINE)
     assert fence
     assert end.rstrip().endswith(fence[1])
@@ -152,7 +152,7 @@ def test_a_general_question_is_not_answered_in_free_words() -> None:
     plain = "".join(part_blocks(Diagnosis(), scope, Domain.GENERAL, [Domain.GENERAL]))
     failed = "".join(part_blocks(Diagnosis(), scope, Domain.GENERAL, [Domain.GENERAL], model_failed=True))
     page = Evidence(id="E1", kind="document", object=WEB, locator="networking/x.md", excerpt="A headless Service …")
-    end = "".join(closing(Diagnosis(), (), [page]))
+    end = "".join(closing(Diagnosis(), [page]))
     assert "No model is configured" in plain
     assert "No model is configured" not in failed
     assert "A headless Service …\n\n_From the runbook networking/x.md_ [E1]" in end

@@ -87,6 +87,20 @@ def test_an_object_that_does_not_exist_is_said_with_similar_ones() -> None:
     assert "basket-api" in str(unknown)
 
 
+def test_a_slip_in_a_plain_name_is_said_too() -> None:
+    (unknown,) = _scope("why does deployment chekout fail?").unknown
+    assert unknown.similar == ("checkout",)
+
+
+def test_the_other_namespace_is_no_namespace_of_that_name() -> None:
+    assert _scope("what about the other namespace?").unknown == ()
+
+
+@pytest.mark.parametrize("question", ["hello", "Who are you and what can you do?", "thanks!"])
+def test_small_talk_needs_no_cluster(question: str) -> None:
+    assert not _scope(question).needs_cluster
+
+
 def test_nothing_is_unknown_in_plain_words() -> None:
     assert _scope("why do pods fail after the service deployment is done?").unknown == ()
 

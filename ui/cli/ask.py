@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,10 @@ from ui.cli.options import cluster_options, json_option, load_settings
 from ui.cli.output import answer_json, print_error, print_json
 from ui.cli.running import run_async
 from ui.container import open_app
+
+if TYPE_CHECKING:
+    from agents.conversation import TurnHandle
+    from agents.events import Done, ErrorEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +69,21 @@ def require_snapshot_folder(folder: Path | None) -> None:
         raise BadInput(f"There is no folder {folder}.")
 
 
+async def _collected(handle: TurnHandle) -> tuple[Done | ErrorEvent, list[dict[str, str]]]:
+    """(the last event of a turn, what the person should know about the answer)."""
+    from agents.events import Notice
+
+    notices = [
+        {"code": event.code, "message": event.message} async for event in handle.events() if isinstance(event, Notice)
+    ]
+    return await handle.outcome(), notices
+
+
 async def _ask(settings: Settings, asked: AskOptions) -> int:
     from agents.conversation import Ask, checked_question
     from agents.events import Done
 
+    notices: list[dict[str, str]] = []
     checked_question(asked.question)
     clear_tracing_variables(os.environ)
     async with open_app(settings) as app:
@@ -84,7 +100,7 @@ async def _ask(settings: Settings, asked: AskOptions) -> int:
         )
         try:
             if asked.as_json:
-                last = await handle.outcome()
+                last, notices = await _collected(handle)
             else:
                 from ui.cli.terminal import show
 
@@ -94,7 +110,7 @@ async def _ask(settings: Settings, asked: AskOptions) -> int:
             raise
     if isinstance(last, Done):
         if asked.as_json:
-            print_json(answer_json(last.answer))
+            print_json({**answer_json(last.answer), "notices": notices})
         return 0
     failure = _error(last.code, last.message, last.retryable)
     print_error(failure, asked.as_json)

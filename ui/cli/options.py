@@ -43,6 +43,8 @@ def json_option(command: CommandT) -> CommandT:
 
 
 def load_settings(**flags: object) -> Settings:
-    """The settings of the environment with the flags laid over it. Raises SettingsInvalid."""
-    over = {_FLAG_VARIABLES[name]: str(value) for name, value in flags.items() if value is not None}
+    """The settings of the environment with the flags laid over it (`-n=shop` is kubectl's way). Raises
+    SettingsInvalid.
+    """
+    over = {_FLAG_VARIABLES[name]: str(value).removeprefix("=") for name, value in flags.items() if value is not None}
     return settings_module.load({**os.environ, **over})

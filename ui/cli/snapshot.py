@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from agents.cluster.kinds import KNOWN_RESOURCES
+from agents.cluster.objects import text
+from agents.cluster.source import ViewSource
 from assistant.settings import Settings
 from ui.cli.options import json_option, load_settings
 from ui.cli.output import print_json
@@ -46,6 +49,7 @@ async def _capture(
     from agents.cluster.capture import capture as capture_cluster
 
     async with open_source(settings, demo=False) as opened:
+        await _require(opened.source, namespaces)
         report = await capture_cluster(
             opened.source.reader,
             folder,
@@ -67,6 +71,17 @@ async def _capture(
 
 def _announce(line: str) -> None:
     click.echo(printable(line))
+
+
+async def _require(source: ViewSource, namespaces: tuple[str, ...]) -> None:
+    """Raises NamespaceNotFound before anything is written; where namespaces may not be listed, nothing is known."""
+    from agents.examination import require_existing
+
+    resource = next(r for r in KNOWN_RESOURCES if r.kind == "Namespace")
+    listing = await source.reader.list_objects(resource)
+    if listing.missing is None and listing.items:
+        existing = sorted(text(item, "metadata", "name") for item in listing.items)
+        require_existing(namespaces, existing, await source.identity())
 
 
 @snapshot.command()

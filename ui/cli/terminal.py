@@ -53,6 +53,13 @@ class Screen:
 
             Console(highlight=False).print(printable(text), style="dim", markup=False)
 
+    def remark(self, text: str) -> None:
+        """A line that belongs with the answer, wherever it goes: why it is not what was asked for."""
+        if self._rendered:
+            self.note(text)
+        else:
+            self.write(f"> {text}\n\n")
+
     def close(self) -> None:
         """Shows what is left."""
         if self._pending.strip():
@@ -99,8 +106,11 @@ async def show(handle: TurnHandle, model_line: str) -> Done | ErrorEvent:
     async for event in handle.events():
         for line in notes(event):
             screen.note(line)
+        if event.type == "notice" and event.code != "evidence-only":  # that one the header says already
+            screen.remark(f"{event.message} [{event.code}]")
         if event.type == "route":
-            screen.write(f"_{event.cluster.label} · model {model_line}_\n\n")
+            speakers = ", ".join(d.value for d in event.route.domains)
+            screen.write(f"_{event.cluster.label} · {speakers} · model {model_line}_\n\n")
         elif event.type == "token":
             screen.write(event.text)
         elif isinstance(event, Done | ErrorEvent):
@@ -108,13 +118,13 @@ async def show(handle: TurnHandle, model_line: str) -> Done | ErrorEvent:
     screen.close()
     if last is None:
         raise InternalError("The turn ended without an answer.")
-    screen.note(f"conversation {handle.thread_id}: go on with --thread {handle.thread_id}")
+    screen.remark(f"Go on with --thread {handle.thread_id}")
     return last
 
 
 def notes(event: object) -> Iterator[str]:
     """What an event says about the making of the answer."""
-    from agents.events import Handoff, Notice, Step, ToolEvent
+    from agents.events import Handoff, Step, ToolEvent
 
     if isinstance(event, Step) and event.status == "done" and event.detail:
         took = f" ({event.milliseconds:.0f} ms)" if event.milliseconds is not None else ""
@@ -123,5 +133,3 @@ def notes(event: object) -> Iterator[str]:
         yield f"· handed over from {event.source.value} to {event.target.value}: {event.reason}"
     elif isinstance(event, ToolEvent) and event.status != "started":
         yield f"· {event.name} {event.arguments}: {event.summary or event.status}"
-    elif isinstance(event, Notice):
-        yield f"! {event.message}"
