@@ -189,6 +189,17 @@ def test_a_cause_outside_the_focus_that_explains_what_is_inside_is_not_elsewhere
     assert _roots(diagnosis) == ["broken-part n1"]
 
 
+def test_beside_what_was_asked_about_by_name_its_namespace_is_elsewhere() -> None:
+    web = ObjectRef("apps/v1", "Deployment", "shop", "web")
+    diagnosis = _diagnosis(
+        _found(SURFACE, "Deployment", "shop", "web"),
+        _found(CAUSE, "PersistentVolumeClaim", "shop", "data"),
+        _found(OTHER_CAUSE, "Deployment", "shop", "api"),
+        attention=Attention(frozenset({"shop"}), (web,)),
+    )
+    assert [(c.object.name, c.in_focus) for c in diagnosis.root_causes] == [("data", True), ("api", False)]
+
+
 def test_risks_elsewhere_are_not_told() -> None:
     diagnosis = _diagnosis(_found(RISK, "Deployment", "elsewhere", "far"), attention=Attention(frozenset({"shop"})))
     assert _roots(diagnosis) == []
